@@ -1,0 +1,61 @@
+"""The checks of the project, each in an environment of its own: ``nox`` runs what CI runs, ``nox -s NAME`` one of them."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["dev", "oldest"]
+nox.options.error_on_missing_interpreters = True
+
+CHECKED = ["graph_runtime", "calculators", "server", "tests", "benchmarks", "examples", "noxfile.py"]
+
+
+@nox.session
+def dev(session: nox.Session) -> None:
+    """Newest protobuf: lint, types, import rules, all tests."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "format", "--check", *CHECKED)
+    session.run("ruff", "check", *CHECKED)
+    session.run("mypy")
+    session.run("lint-imports")
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The oldest protobuf that works, with the last mediapipe wheel that has a graph API in the same process."""
+    # mediapipe asks for jax and more, which its graph API does not use: only what `import mediapipe` needs is installed.
+    session.install("mediapipe==0.10.21", "--no-deps")
+    session.install(
+        "protobuf==4.25.*",
+        "numpy<2",
+        "absl-py",
+        "attrs",
+        "flatbuffers",
+        "matplotlib",
+        "opencv-contrib-python-headless<4.12",
+    )
+    session.install("-e", ".", "hypothesis", "pytest", "pytest-timeout", "pytest-aiohttp")
+    session.run("pytest", "-q", "tests/graph_runtime", *session.posargs)
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """The clients that need a protobuf of their own (tritonclient), against a served graph."""
+    session.install("-e", ".[serve]", "tritonclient[http]", "openai", "pytest", "pytest-timeout", "pytest-aiohttp")
+    session.run("pytest", "-q", "tests/clients", *session.posargs)
+
+
+@nox.session(default=False)
+def benchmark(session: nox.Session) -> None:
+    """benchmarks/engine.py beside MediaPipe; not part of CI."""
+    session.install("-e", ".")
+    peer = session.create_tmp()
+    session.run("python", "-m", "venv", f"{peer}/mediapipe", external=True)
+    python = f"{peer}/mediapipe/bin/python"
+    session.run(python, "-m", "pip", "-q", "install", "mediapipe==0.10.21", "--no-deps", external=True)
+    session.run(
+        python, "-m", "pip", "-q", "install", "protobuf==4.25.*", "numpy<2", "absl-py", "attrs", "flatbuffers",
+        "matplotlib", "opencv-contrib-python-headless<4.12", external=True,
+    )  # fmt: skip
+    session.run("python", "benchmarks/engine.py", "--mediapipe-python", python, *session.posargs)
