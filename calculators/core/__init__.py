@@ -1,0 +1,1 @@
+"""MediaPipe's core calculators, one per file, found by entry point."""

@@ -1,0 +1,139 @@
+"""A stream while a graph runs: its timestamp bound, the queues that it feeds, and those who observe it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappush
+
+from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.packet import NOTHING, BoundMark, Packet
+from graph_runtime.timestamp import (
+    DONE,
+    MAX,
+    MIN,
+    ONE_OVER_POST_STREAM,
+    POST_STREAM,
+    PRE_STREAM,
+    debug_string,
+    is_allowed_in_stream,
+    next_allowed,
+    previous_allowed,
+)
+
+Sink = tuple[deque[Packet], int]
+
+
+class Observer:
+    """One callback on a stream; with ``bounds`` it also gets empty packets for settled timestamps."""
+
+    __slots__ = ("bounds", "callback", "last")
+
+    def __init__(self, callback: Callable[[Packet], None], bounds: bool) -> None:
+        self.callback = callback
+        self.bounds = bounds
+        self.last = PRE_STREAM - 1
+
+    def packet(self, packet: Packet) -> None:
+        """Hand a packet on."""
+        self.last = packet._timestamp
+        self.callback(packet)
+
+    def bound(self, bound: int) -> None:
+        """Hand on the highest settled timestamp, when it is news and the stream is not done."""
+        if self.bounds and bound != DONE:
+            settled = previous_allowed(bound)
+            if settled > self.last and is_allowed_in_stream(settled):
+                self.last = settled
+                self.callback(Packet(NOTHING, settled))
+
+
+class StreamState:
+    """A stream of one run. Only the thread that drains the run touches it.
+
+    ``bound`` is the lowest timestamp that may still come: PRE_STREAM at first, DONE when closed.
+    """
+
+    __slots__ = ("bound", "check", "header", "name", "observers", "ready", "sinks")
+
+    def __init__(self, name: str, ready: list[int]) -> None:
+        self.name = name
+        self.bound = PRE_STREAM
+        self.sinks: list[Sink] = []
+        self.observers: list[Observer] = []
+        self.header = Packet()
+        self.check: Callable[[Packet], None] | None = None
+        self.ready = ready
+
+    def is_done(self) -> bool:
+        """Whether nothing can come any more."""
+        return self.bound >= ONE_OVER_POST_STREAM
+
+    def send(self, packet: Packet) -> None:
+        """Hand a packet to all queues and observers; an empty one moves the bound past its timestamp.
+
+        Raises:
+            GraphError: the timestamp is illegal or before the bound, and there is a consumer to notice it.
+        """
+        timestamp = packet._timestamp
+        if packet._value is NOTHING:
+            self.move_bound(timestamp if isinstance(packet, BoundMark) else next_allowed(timestamp))
+            return
+        if self.bound == DONE:
+            return  # closed: MediaPipe drops it without an error
+        if not self.sinks and not self.observers:
+            self.bound = max(self.bound, next_allowed(timestamp))
+            return  # MediaPipe checks at the consumer, so an unconnected stream takes every timestamp
+        if not self.bound <= timestamp <= POST_STREAM or (timestamp == POST_STREAM and self.bound != PRE_STREAM):
+            raise self._refusal(timestamp)
+        self.bound = timestamp + 1 if MIN <= timestamp < MAX else next_allowed(timestamp)
+        for queue, key in self.sinks:
+            if not queue:
+                heappush(self.ready, key)
+            queue.append(packet)
+        for observer in self.observers:
+            observer.packet(packet)
+
+    def move_bound(self, bound: int) -> None:
+        """Announce that nothing before ``bound`` will come. Lower than before is an error, equal is no news.
+
+        Raises:
+            GraphError: the bound is lower than one announced earlier.
+        """
+        if bound == self.bound or self.bound == DONE:
+            return
+        if bound < self.bound:
+            if not self.sinks and not self.observers:
+                return
+            raise GraphError(
+                "SetNextTimestampBound must be called with a timestamp greater than or equal to the current bound. "
+                f'In stream "{self.name}". Current minimum expected timestamp is {debug_string(self.bound)} '
+                f"but received {debug_string(bound)}",
+                code=StatusCode.UNKNOWN,
+            )
+        self.bound = bound
+        for queue, key in self.sinks:
+            if not queue:
+                heappush(self.ready, key)
+        for observer in self.observers:
+            observer.bound(bound)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self.move_bound(DONE)
+
+    def _refusal(self, timestamp: int) -> GraphError:
+        if not is_allowed_in_stream(timestamp):
+            text = (
+                f'In stream "{self.name}", timestamp not specified or set to illegal value: {debug_string(timestamp)}'
+            )
+        elif timestamp == POST_STREAM:
+            text = f'In stream "{self.name}", a packet at Timestamp::PostStream() must be the only Packet in an InputStream.'
+        else:
+            text = (
+                f'Packet timestamp mismatch on a calculator receiving from stream "{self.name}". Current minimum expected '
+                f"timestamp is {debug_string(self.bound)} but received {debug_string(timestamp)}. Are you using a custom "
+                "InputStreamHandler? Note that some InputStreamHandlers allow timestamps that are not strictly "
+                "monotonically increasing. See for example the ImmediateInputStreamHandler class comment."
+            )
+        return GraphError(text, code=StatusCode.INVALID_ARGUMENT)

@@ -1,0 +1,140 @@
+"""The project's protobuf messages, in a descriptor pool of their own.
+
+The pool is filled from ``descriptors.binpb``; the modules below this package only give names to its message classes.
+All but this file is made from ``proto/`` by ``python proto/build.py``.
+
+Why not protoc's own Python modules: they register their files in protobuf's process-wide default pool. The mediapipe
+wheel registers files of the same names there, and one process may hold both. They also demand the protobuf release that
+they were made for, while a descriptor set is read by every release from 4.25 on.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf import descriptor_pb2, message_factory
+from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+from google.protobuf.message import Message
+
+POOL: Final = DescriptorPool()
+"""Holds every file below ``proto/``, ``google/protobuf/any.proto``, and what ``add_files`` added."""
+
+_lock = threading.Lock()
+_files: list[descriptor_pb2.FileDescriptorProto] = []  # all that POOL holds, in the order in which they were added
+_without_required: tuple[int, DescriptorPool] = (0, DescriptorPool())  # made from that many of them
+
+
+def message_class(full_name: str, pool: DescriptorPool = POOL) -> type[Message]:
+    """The class of a message such as ``mediapipe.GateCalculatorOptions``.
+
+    Raises:
+        KeyError: the pool has no such message.
+    """
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(full_name))
+
+
+def add_files(files: descriptor_pb2.FileDescriptorSet) -> list[FileDescriptor]:
+    """Add files, each after the files that it imports, and make their message classes.
+
+    A file whose name the pool has already is left out: the pool's own stays in force.
+
+    Returns: the descriptors of all files of the set, in its order.
+
+    Raises:
+        TypeError: a file does not fit the pool (an import is missing, a name or an extension number is taken).
+    """
+    with _lock:
+        found = []
+        for file in files.file:
+            if not _has_file(file.name):
+                POOL.AddSerializedFile(file.SerializeToString())
+                _files.append(file)
+            found.append(POOL.FindFileByName(file.name))
+            for descriptor in found[-1].message_types_by_name.values():
+                _make_class(descriptor)
+        return found
+
+
+def pool_without_required() -> DescriptorPool:
+    """A copy of the pool in which every required field is optional.
+
+    Text that lacks one can be read with it, to see what else is wrong: protobuf refuses to put an incomplete message
+    into an Any.
+    """
+    global _without_required
+    with _lock:
+        count, pool = _without_required
+        if count != len(_files):
+            pool = DescriptorPool()
+            for file in _files:
+                relaxed = descriptor_pb2.FileDescriptorProto.FromString(file.SerializeToString())
+                _relax(relaxed.extension, relaxed.message_type)
+                pool.AddSerializedFile(relaxed.SerializeToString())
+            for file in _files:
+                message_factory.GetMessageClassesForFiles([file.name], pool)
+            _without_required = (len(_files), pool)
+        return pool
+
+
+def export(file_name: str, namespace: dict[str, Any]) -> FileDescriptor:
+    """Put the top-level messages, enums, enum values and extensions of a file into a module's namespace."""
+    file = POOL.FindFileByName(file_name)
+    for imported in file.public_dependencies:
+        for name, message in imported.message_types_by_name.items():
+            namespace[name] = message_factory.GetMessageClass(message)
+    for name, message in file.message_types_by_name.items():
+        cls = namespace[name] = message_factory.GetMessageClass(message)
+        cls.__module__ = namespace["__name__"]
+    for name, enum in file.enum_types_by_name.items():
+        namespace[name] = EnumTypeWrapper(enum)
+        namespace.update({value.name: value.number for value in enum.values})
+    namespace.update(file.extensions_by_name)
+    return file
+
+
+def _has_file(name: str) -> bool:
+    try:
+        POOL.FindFileByName(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _relax(
+    fields: Iterable[descriptor_pb2.FieldDescriptorProto], messages: Iterable[descriptor_pb2.DescriptorProto]
+) -> None:
+    for field in fields:
+        if field.label == field.LABEL_REQUIRED:
+            field.label = field.LABEL_OPTIONAL
+    for message in messages:
+        _relax([*message.field, *message.extension], message.nested_type)
+
+
+def _make_class(descriptor: Descriptor) -> None:
+    # Making the class also registers the extensions inside the message: pure Python protobuf finds them no other way.
+    cls = message_factory.GetMessageClass(descriptor)
+    # Messages pickle by name in the default pool, which does not know this class, or has another one of its name.
+    copyreg.pickle(cls, _reduce)
+    for nested in descriptor.nested_types:
+        _make_class(nested)
+        if not hasattr(cls, nested.name):  # pure Python protobuf leaves this to generated code
+            setattr(cls, nested.name, message_factory.GetMessageClass(nested))
+
+
+def _reduce(message: Message) -> tuple[Any, ...]:
+    return _rebuild, (message.DESCRIPTOR.full_name, message.SerializePartialToString())
+
+
+def _rebuild(full_name: str, data: bytes) -> Message:
+    message = message_class(full_name)()
+    message.ParseFromString(data)
+    return message
+
+
+add_files(descriptor_pb2.FileDescriptorSet.FromString(Path(__file__).with_name("descriptors.binpb").read_bytes()))

@@ -1,0 +1,5 @@
+"""Messages of mediapipe/calculators/core/get_vector_item_calculator.proto. Made by proto/build.py; do not edit."""
+
+from graph_runtime import _pb
+
+DESCRIPTOR = _pb.export("mediapipe/calculators/core/get_vector_item_calculator.proto", globals())

@@ -1,0 +1,5 @@
+"""Messages of mediapipe/framework/formats/matrix_data.proto. Made by proto/build.py; do not edit."""
+
+from graph_runtime import _pb
+
+DESCRIPTOR = _pb.export("mediapipe/framework/formats/matrix_data.proto", globals())

@@ -1,0 +1,5 @@
+"""Messages of mediapipe/framework/stream_handler/fixed_size_input_stream_handler.proto. Made by proto/build.py; do not edit."""
+
+from graph_runtime import _pb
+
+DESCRIPTOR = _pb.export("mediapipe/framework/stream_handler/fixed_size_input_stream_handler.proto", globals())

@@ -1,0 +1,242 @@
+"""What a calculator promises about its ports: the contract that validation checks a graph against.
+
+Source: MediaPipe ``framework/calculator_contract.h`` and ``packet_type.h``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.packet import PacketType, as_packet_type
+from graph_runtime.tags import TagMap, describe_port
+
+M = TypeVar("M")
+
+PortKey = str | int | tuple[str, int]
+
+UNDEFINED: Final = "undefined"
+ANY: Final = "any"
+NONE: Final = "none"
+EXACT: Final = "exact"
+ONE_OF: Final = "one_of"
+SAME_AS: Final = "same_as"
+
+
+def split_key(key: PortKey) -> tuple[str, int]:
+    """``"TAG"``, ``2`` (untagged) or ``("TAG", 1)`` as (tag, index)."""
+    if isinstance(key, str):
+        return key, 0
+    if isinstance(key, int):
+        return "", key
+    return key
+
+
+class PortSpec:
+    """One port in a contract: its type, and whether a node may leave it out.
+
+    Attributes:
+        tag, index: where it is among the node's ports.
+        name: the stream or side packet that the node connects here; "" when the node has no such port.
+        kind, types, link: the declared type; read by validation.
+    """
+
+    __slots__ = ("index", "is_optional", "kind", "link", "name", "tag", "types")
+
+    def __init__(self, tag: str, index: int, name: str) -> None:
+        self.tag = tag
+        self.index = index
+        self.name = name
+        self.kind = UNDEFINED
+        self.types: tuple[PacketType, ...] = ()
+        self.link: PortSpec | None = None
+        self.is_optional = False
+
+    def set(self, packet_type: PacketType | type) -> PortSpec:
+        """Packets here are of this Python class or MediaPipe type."""
+        return self._declare(EXACT, (as_packet_type(packet_type),))
+
+    def set_any(self) -> PortSpec:
+        """Packets here may be of any type."""
+        return self._declare(ANY)
+
+    def set_none(self) -> PortSpec:
+        """No packet comes here (a stream that only carries a header, or bounds)."""
+        return self._declare(NONE)
+
+    def set_one_of(self, *packet_types: PacketType | type) -> PortSpec:
+        """Packets here are of one of these types."""
+        return self._declare(ONE_OF, tuple(as_packet_type(each) for each in packet_types))
+
+    def set_same_as(self, port: PortSpec) -> PortSpec:
+        """Packets here are of the type that ``port`` has."""
+        self._declare(SAME_AS)
+        self.link = port
+        return self
+
+    def optional(self) -> PortSpec:
+        """A node may leave this port out."""
+        self.is_optional = True
+        return self
+
+    def root(self) -> PortSpec:
+        """The port whose type counts: follow the links of ``set_same_as``. A loop of links ends where it began, as any type."""
+        seen = {id(self)}
+        port = self
+        while port.kind == SAME_AS and port.link is not None:
+            port = port.link
+            if id(port) in seen:
+                port.kind, port.link = ANY, None
+                break
+            seen.add(id(port))
+        return port
+
+    def type_name(self) -> str:
+        """The type as error messages print it."""
+        if self.kind == SAME_AS:
+            return f"[Same Type As {self.root().type_name()}]"
+        if self.kind == EXACT:
+            return self.types[0].name
+        if self.kind == ONE_OF:
+            return "OneOf<" + ", ".join(each.name for each in self.types) + ">"
+        return {ANY: "[Any Type]", NONE: "[No Type]"}.get(self.kind, "[Undefined Type]")
+
+    def _declare(self, kind: str, types: tuple[PacketType, ...] = ()) -> PortSpec:
+        self.kind = kind
+        self.types = types
+        self.link = None
+        return self
+
+
+class PortSpecs:
+    """The ports of one list of a node, as its contract sees them; ``specs["TAG"]``, ``specs[0]``, ``specs["TAG", 1]``.
+
+    Asking for a port that the node does not have is no error at once: the port is reported by validation unless the contract
+    calls ``.optional()`` on it.
+    """
+
+    __slots__ = ("_missing", "_ports", "tag_map")
+
+    def __init__(self, tag_map: TagMap) -> None:
+        self.tag_map = tag_map
+        self._ports = [PortSpec(tag, index, name) for (tag, index), name in zip(tag_map, tag_map.names, strict=True)]
+        self._missing: dict[tuple[str, int], PortSpec] = {}
+
+    def __getitem__(self, key: PortKey) -> PortSpec:
+        tag, index = split_key(key)
+        port_id = self.tag_map.id_of(tag, index)
+        if port_id is not None:
+            return self._ports[port_id]
+        return self._missing.setdefault((tag, index), PortSpec(tag, index, ""))
+
+    def __iter__(self) -> Iterator[PortSpec]:
+        return iter(self._ports)
+
+    def __len__(self) -> int:
+        return len(self._ports)
+
+    def has_tag(self, tag: str) -> bool:
+        """Whether the node has a port with this tag."""
+        return self.tag_map.id_of(tag) is not None
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """The tags that the node uses, sorted; "" for untagged ports."""
+        return tuple(self.tag_map.tags)
+
+    def num_entries(self, tag: str | None = None) -> int:
+        """How many ports there are, of one tag or in all."""
+        return len(self._ports) if tag is None else self.tag_map.num_entries(tag)
+
+    def complaints(self) -> list[str]:
+        """What does not fit between the node and the contract, in MediaPipe's words."""
+        texts = [
+            f'Failed to get tag "{port.tag}" index {port.index}'
+            for port in self._missing.values()
+            if not port.is_optional
+        ]
+        texts += [
+            f'Tag "{port.tag}" index {port.index} was not expected.' for port in self._ports if port.kind == UNDEFINED
+        ]
+        return texts
+
+
+class CalculatorContract:
+    """What a node's calculator is given in ``get_contract`` to declare ports, options and habits."""
+
+    __slots__ = (
+        "_find_options", "input_side_packets", "input_stream_handler", "inputs", "max_in_flight", "node_name",
+        "output_side_packets", "outputs", "process_timestamp_bounds", "timestamp_offset",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        node_name: str,
+        inputs: TagMap,
+        outputs: TagMap,
+        input_side_packets: TagMap,
+        output_side_packets: TagMap,
+        *,
+        find_options: Callable[[type[Any]], Any],
+        max_in_flight: int = 1,
+    ) -> None:
+        self.node_name = node_name
+        self.inputs = PortSpecs(inputs)
+        self.outputs = PortSpecs(outputs)
+        self.input_side_packets = PortSpecs(input_side_packets)
+        self.output_side_packets = PortSpecs(output_side_packets)
+        self.max_in_flight = max_in_flight
+        self.input_stream_handler: str | None = None
+        self.process_timestamp_bounds = False
+        self.timestamp_offset: int | None = None
+        self._find_options = find_options
+
+    def options(self, message_class: type[M]) -> M:
+        """The node's options of this message class; a default message when the node gives none.
+
+        Both forms are looked up: the extension in ``options`` first, then the Any in ``node_options``.
+        """
+        found: M | None = self._find_options(message_class)
+        return message_class() if found is None else found
+
+    def has_options(self, message_class: type[Any]) -> bool:
+        """Whether the node gives options of this message class."""
+        return self._find_options(message_class) is not None
+
+    def set_input_stream_handler(self, name: str) -> None:
+        """The input stream handler that nodes of this calculator get unless the graph names another."""
+        self.input_stream_handler = name
+
+    def set_process_timestamp_bounds(self, value: bool = True) -> None:
+        """Call ``process`` for settled timestamps without packets too."""
+        self.process_timestamp_bounds = value
+
+    def set_timestamp_offset(self, offset: int) -> None:
+        """Output at ``input timestamp + offset`` or later: lets output bounds follow input bounds without a call."""
+        self.timestamp_offset = offset
+
+
+def complain_about_ports(contract: CalculatorContract, calculator: str) -> str | None:
+    """The text of everything that does not fit between a node's ports and its contract, or None."""
+    parts = [
+        (what, specs.complaints())
+        for what, specs in (
+            ("input streams", contract.inputs),
+            ("output streams", contract.outputs),
+            ("input side packets", contract.input_side_packets),
+            ("output side packets", contract.output_side_packets),
+        )
+    ]
+    texts = [
+        f"For {what} ValidatePacketTypeSet failed: {'; '.join(complaints)}" for what, complaints in parts if complaints
+    ]
+    return f"{calculator}::GetContract failed to validate: " + "; ".join(texts) if texts else None
+
+
+def missing_port(what: str, tag: str, index: int, have: TagMap) -> GraphError:
+    """The error for asking a context for a port that the node does not have."""
+    ports = ", ".join(describe_port(*port) for port in have) or "none"
+    return GraphError(
+        f'Failed to get tag "{tag}" index {index}: the node has these {what}: {ports}', code=StatusCode.INVALID_ARGUMENT
+    )

@@ -1,0 +1,279 @@
+"""CalculatorGraph: a Plan that runs. The names are those of MediaPipe's Python API (0.10.x), with cancellation and time limits."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graph_runtime._engine.run import Run
+from graph_runtime._engine.stream import Observer
+from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+from graph_runtime.config import to_text
+from graph_runtime.errors import GraphError, Problem, StatusCode, combine, raise_problems
+from graph_runtime.packet import Packet
+from graph_runtime.plan import Plan
+from graph_runtime.port_types import packet_mismatch
+from graph_runtime.timestamp import UNSET, as_timestamp, is_allowed_in_stream
+from graph_runtime.validated_graph_config import ValidatedGraphConfig, plan_from_keywords
+
+
+class GraphInputStreamAddMode(enum.IntEnum):
+    """What adding does when a graph input is full."""
+
+    WAIT_TILL_NOT_FULL = 0
+    ADD_IF_NOT_FULL = 1
+
+
+class CalculatorGraph:
+    """A graph that can be run, several times one after the other.
+
+    Args:
+        plan: a validated graph, to be shared with other CalculatorGraph objects; or give one of the keywords:
+        graph_config: pbtxt text or a CalculatorGraphConfig message.
+        binary_graph_path: path of a serialized CalculatorGraphConfig.
+        validated_graph_config: a ValidatedGraphConfig.
+
+    The calling thread runs nodes while it waits; a worker thread does when nobody waits. All methods may be called from any
+    thread, and from calculators and callbacks, except the waits, which a node of the same graph may not call.
+    """
+
+    def __init__(
+        self,
+        plan: Plan | None = None,
+        *,
+        graph_config: str | CalculatorGraphConfig | None = None,
+        binary_graph_path: str | os.PathLike[str] | None = None,
+        validated_graph_config: ValidatedGraphConfig | None = None,
+        **unknown: Any,
+    ) -> None:
+        if plan is None:
+            plan = plan_from_keywords(
+                graph_config=graph_config,
+                binary_graph_path=binary_graph_path,
+                validated_graph_config=validated_graph_config,
+                **unknown,
+            )
+        elif unknown or any(each is not None for each in (graph_config, binary_graph_path, validated_graph_config)):
+            raise GraphError("CalculatorGraph() takes a plan or keywords, not both", code=StatusCode.INVALID_ARGUMENT)
+        self._plan = plan
+        self._observers: list[tuple[str, Callable[[str, Packet], object], bool]] = []
+        self._run: Run | None = None
+        self._last_side_packets: dict[str, Packet] = {}
+
+    @property
+    def plan(self) -> Plan:
+        """The validated graph."""
+        return self._plan
+
+    @property
+    def text_config(self) -> str:
+        """The validated graph as pbtxt."""
+        return to_text(self._plan.config)
+
+    @property
+    def binary_config(self) -> bytes:
+        """The validated graph, serialized."""
+        return self._plan.config.SerializeToString()
+
+    # ---- before a run
+
+    def observe_output_stream(
+        self, stream_name: str, callback_fn: Callable[[str, Packet], object], observe_timestamp_bounds: bool = False
+    ) -> None:
+        """Call ``callback_fn(stream_name, packet)`` for each packet of any stream, in all following runs.
+
+        With ``observe_timestamp_bounds`` also for settled timestamps without packets (an empty packet). Callbacks of one
+        stream are never called at the same time. An exception in one fails the run.
+
+        Raises:
+            GraphRuntimeError: there is no such stream (NOT_FOUND), or a run is going on.
+        """
+        if stream_name not in self._plan.stream_ids:
+            raise GraphError(
+                f'Unable to attach observer to output stream "{stream_name}" because it doesn\'t exist.',
+                code=StatusCode.NOT_FOUND,
+            )
+        if self._is_running():
+            raise GraphError("observe_output_stream() is called during a run", code=StatusCode.FAILED_PRECONDITION)
+        self._observers.append((stream_name, callback_fn, observe_timestamp_bounds))
+
+    def start_run(self, input_side_packets: Mapping[str, Any] | None = None) -> None:
+        """Begin a run. Values that are no Packets are wrapped.
+
+        Raises:
+            GraphError: a side packet is missing or of a wrong type; or the former run has not ended.
+        """
+        if self._is_running():
+            raise GraphError(
+                "start_run() is called before the former run ended: close() it or cancel() it first",
+                code=StatusCode.FAILED_PRECONDITION,
+            )
+        side_packets = {
+            name: value if isinstance(value, Packet) else Packet(value)
+            for name, value in (input_side_packets or {}).items()
+        }
+        self._check_side_packets(side_packets)
+        observers = [(name, Observer(_named(callback, name), bounds)) for name, callback, bounds in self._observers]
+        self._run = Run(self._plan, side_packets, observers)
+        self._run.start()
+
+    def _check_side_packets(self, given: Mapping[str, Packet]) -> None:
+        problems = []
+        for name, ports in self._plan.required_side_packets.items():
+            packet = given.get(name)
+            for port in ports:
+                if packet is None or packet.is_empty():
+                    if not port.is_optional:
+                        problems.append(Problem(f'Side packet "{name}" is required but was not provided.'))
+                        break
+                    continue
+                mismatch = packet_mismatch(port, packet)
+                if mismatch is not None:
+                    problems.append(Problem(f'Side packet "{name}" failed validation: {mismatch}'))
+        for name in self._plan.produced_side_packets:
+            if name in given:
+                problems.append(
+                    Problem(
+                        f'Side packet "{name}" is both provided and made by a node of the graph.', StatusCode.UNKNOWN
+                    )
+                )
+        raise_problems("ValidateRequiredSidePackets failed to validate:", problems)
+
+    # ---- during a run
+
+    def add_packet_to_input_stream(self, stream: str, packet: Packet, timestamp: int = UNSET) -> None:
+        """Give a graph input a packet, at ``timestamp`` (microseconds) or at the packet's own; never runs user code.
+
+        An empty packet moves the stream's bound to just after its timestamp. Packets for a closed stream are dropped.
+
+        Raises:
+            InvalidArgumentError: the timestamp cannot be that of a packet, or the packet's type does not fit.
+            GraphRuntimeError: no such graph input, no run, or ``Graph has errors: ...`` for anything that failed earlier.
+        """
+        if timestamp != UNSET:
+            packet = packet.at(timestamp)
+        run = self._started("AddPacketToInputStream")
+        if stream not in run.graph_inputs:
+            raise self._not_an_input("AddPacketToInputStream", stream)
+        if not is_allowed_in_stream(packet._timestamp):
+            raise GraphError(
+                f"{as_timestamp(packet._timestamp)} can't be the timestamp of a Packet in a stream.",
+                code=StatusCode.INVALID_ARGUMENT,
+            )
+        if run.errors:
+            raise combine("Graph has errors: ", run.errors)
+        check = run.graph_inputs[stream].check
+        if check is not None and not packet.is_empty():
+            try:
+                check(packet)
+            except GraphError as error:
+                run.post_failure(error)
+                raise combine("Graph has errors: ", [error]) from error
+        run.add(stream, packet)
+
+    def close_input_stream(self, stream: str) -> None:
+        """End one graph input; twice is fine."""
+        run = self._started("CloseInputStream")
+        if stream not in run.graph_inputs:
+            raise self._not_an_input("CloseInputStream", stream)
+        run.close_input(stream)
+
+    def close_all_packet_sources(self) -> None:
+        """End all graph inputs and sources: the run ends when what is in it is processed."""
+        self._started("CloseAllPacketSources").close_sources()
+
+    def cancel(self) -> None:
+        """End the run as soon as possible, from any thread; ``wait_until_done`` then raises with code CANCELLED."""
+        if self._run is not None:
+            self._run.cancel()
+
+    def wait_until_idle(self) -> None:
+        """Return when the graph has nothing to do before more input comes.
+
+        Raises:
+            GraphError: ``CalculatorGraph::Run() failed: ...`` when something failed.
+        """
+        run = self._started("WaitUntilIdle")
+        run.wait_until_idle()
+        if run.errors and not run.is_over:
+            raise combine("CalculatorGraph::Run() failed: ", run.errors)
+
+    def wait_until_done(self, timeout_s: float | None = None) -> None:
+        """Return when the run has ended, which needs all graph inputs to be closed.
+
+        Args:
+            timeout_s: give up after so many seconds; None waits for ever.
+
+        Raises:
+            GraphError: ``CalculatorGraph::Run() failed: ...``, once; DEADLINE_EXCEEDED when the time is over.
+        """
+        run = self._started("WaitUntilDone")
+        if not run.wait_until_done(timeout_s):
+            raise GraphError(
+                f"The run has not ended within {timeout_s:g} s; are all input streams closed?",
+                code=StatusCode.DEADLINE_EXCEEDED,
+            )
+        self._last_side_packets.update(run.output_side_packets)
+        if run.is_over:
+            return
+        run.is_over = True
+        if run.errors:
+            raise combine("CalculatorGraph::Run() failed: ", run.errors)
+
+    def close(self) -> None:
+        """``close_all_packet_sources`` and ``wait_until_done``."""
+        self.close_all_packet_sources()
+        self.wait_until_done()
+
+    def get_output_side_packet(self, name: str) -> Packet:
+        """A side packet that a node made.
+
+        Raises:
+            GraphRuntimeError: no node makes it (NOT_FOUND), or it is not there yet (UNAVAILABLE).
+        """
+        if name not in self._plan.produced_side_packets:
+            raise GraphError(
+                f'Unable to get the output side packet "{name}" because it doesn\'t exist.', code=StatusCode.NOT_FOUND
+            )
+        current = {} if self._run is None else self._run.output_side_packets
+        packet = current.get(name) or self._last_side_packets.get(name)
+        if packet is None:
+            raise GraphError(f'The output side packet "{name}" is unavailable.', code=StatusCode.UNAVAILABLE)
+        return packet
+
+    def has_error(self) -> bool:
+        """Whether the current run has failed."""
+        return self._run is not None and bool(self._run.errors) and not self._run.is_over
+
+    def get_combined_error_message(self) -> str:
+        """The text of all errors of the current run; "" when there are none."""
+        return combine("", self._run.errors).message if self._run is not None and self.has_error() else ""
+
+    # ---- helpers
+
+    def _is_running(self) -> bool:
+        return self._run is not None and not self._run.done.is_set()
+
+    def _started(self, what: str) -> Run:
+        run = self._run
+        if run is None or (run.is_over and what == "AddPacketToInputStream"):
+            raise GraphError(
+                f"CalculatorGraph::{what}() is called before StartRun()", code=StatusCode.FAILED_PRECONDITION
+            )
+        return run
+
+    def _not_an_input(self, what: str, stream: str) -> GraphError:
+        have = ", ".join(name for _, _, name in self._plan.graph_inputs) or "none"
+        return GraphError(
+            f'{what} called on input stream "{stream}" which is not a graph input stream; the graph inputs are: {have}',
+            code=StatusCode.INTERNAL,
+        )
+
+
+def _named(callback: Callable[[str, Packet], object], name: str) -> Callable[[Packet], None]:
+    def call(packet: Packet) -> None:
+        callback(name, packet)
+
+    return call

@@ -1,0 +1,163 @@
+"""The Plan: a validated graph in the form in which it is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+from graph_runtime.calculator import Calculator
+from graph_runtime.config import find_options, read_graph
+from graph_runtime.contract import CalculatorContract, PortSpec
+from graph_runtime.tags import TagMap
+from graph_runtime.validation import CheckedNode, Validator
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """One node, ready to be run.
+
+    Attributes:
+        id: position in the validated graph; a node that comes later has the higher priority.
+        name: the node's canonical name: ``name``, else the calculator, numbered where several share it.
+        input_streams, output_streams: positions in ``Plan.streams``, in port id order.
+        back_edges: the port ids of inputs that close a loop.
+    """
+
+    id: int
+    name: str
+    calculator: type[Calculator]
+    contract: CalculatorContract
+    inputs: TagMap
+    outputs: TagMap
+    input_side_packets: TagMap
+    output_side_packets: TagMap
+    input_streams: tuple[int, ...]
+    output_streams: tuple[int, ...]
+    back_edges: frozenset[int]
+    source_layer: int
+    find_options: Callable[[type[Any]], Any]
+
+    @property
+    def is_source(self) -> bool:
+        """Whether the node makes packets without taking any."""
+        return not self.input_streams and bool(self.output_streams)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """One stream: who makes it (a node and its port, or the graph's caller) and which inputs it feeds."""
+
+    id: int
+    name: str
+    producer: tuple[int, int] | None
+    port: PortSpec
+    consumers: tuple[tuple[int, int], ...]
+
+
+class Plan:
+    """A validated graph: parsed and checked once, immutable, shared by any number of runs and threads.
+
+    Args:
+        source: pbtxt text, binary bytes, a path to either, or a CalculatorGraphConfig message.
+        file: the name to print in error places when ``source`` is text.
+
+    Attributes:
+        config: the CalculatorGraphConfig, nodes in the order in which they run.
+        nodes, streams: the compiled parts.
+        graph_inputs, graph_outputs: ``(tag, index, name)`` of the graph's own streams.
+        required_side_packets: name -> the ports that need it, for side packets that no node makes.
+
+    Raises:
+        GraphError: the graph is not valid; ``problems`` lists all that was found.
+    """
+
+    __slots__ = (
+        "config", "file", "graph_inputs", "graph_outputs", "graph_side_packets", "nodes", "produced_side_packets",
+        "required_side_packets", "stream_ids", "streams",
+    )  # fmt: skip
+
+    config: CalculatorGraphConfig
+    file: str | None
+    nodes: tuple[NodePlan, ...]
+    streams: tuple[StreamPlan, ...]
+    stream_ids: dict[str, int]
+    graph_inputs: tuple[tuple[str, int, str], ...]
+    graph_outputs: tuple[tuple[str, int, str], ...]
+    graph_side_packets: tuple[tuple[str, int, str], ...]
+    produced_side_packets: dict[str, tuple[int, int]]
+    required_side_packets: dict[str, tuple[PortSpec, ...]]
+
+    def __init__(
+        self, source: str | bytes | os.PathLike[str] | CalculatorGraphConfig, *, file: str | None = None
+    ) -> None:
+        self._fill(Validator(read_graph(source, file=file, keep_problems=True)))
+
+    def _fill(self, graph: Validator) -> None:
+        ids = {name: position for position, name in enumerate(graph.producers)}
+        node_ids = {id(node): position for position, node in enumerate(graph.nodes)}
+        consumers: dict[str, list[tuple[int, int]]] = {name: [] for name in graph.producers}
+        for position, node in enumerate(graph.nodes):
+            for port, name in enumerate(node.maps["input_stream"].names):
+                consumers[name].append((position, port))
+        self.file = graph.source.file
+        self.streams = tuple(
+            StreamPlan(
+                ids[name],
+                name,
+                None if node is None else (node_ids[id(node)], port),
+                graph.stream_port(name) or PortSpec("", 0, name).set_any(),
+                tuple(consumers[name]),
+            )
+            for name, (node, port) in graph.producers.items()
+        )
+        self.stream_ids = ids
+        self.nodes = tuple(_node_plan(position, node, ids) for position, node in enumerate(graph.nodes))
+        self.graph_inputs = _ports_of(graph.graph_maps["input_stream"])
+        self.graph_outputs = _ports_of(graph.graph_maps["output_stream"])
+        self.graph_side_packets = _ports_of(graph.graph_maps["input_side_packet"])
+        self.produced_side_packets = {
+            name: (node_ids[id(node)], port) for name, (node, port) in graph.side_producers.items()
+        }
+        required: dict[str, list[PortSpec]] = {}
+        for node in graph.nodes:
+            assert node.contract is not None
+            for side_port in node.contract.input_side_packets:
+                if side_port.name not in graph.side_producers:
+                    required.setdefault(side_port.name, []).append(side_port)
+        self.required_side_packets = {name: tuple(ports) for name, ports in required.items()}
+        messages = [node.message for node in graph.nodes]
+        config = CalculatorGraphConfig()
+        config.CopyFrom(graph.config)
+        del config.node[:]
+        config.node.extend(messages)
+        if not config.executor:
+            config.executor.add()
+        self.config = config
+
+
+def _node_plan(position: int, node: CheckedNode, ids: dict[str, int]) -> NodePlan:
+    assert node.calculator is not None
+    assert node.contract is not None
+    return NodePlan(
+        id=position,
+        name=node.name,
+        calculator=node.calculator,
+        contract=node.contract,
+        inputs=node.maps["input_stream"],
+        outputs=node.maps["output_stream"],
+        input_side_packets=node.maps["input_side_packet"],
+        output_side_packets=node.maps["output_side_packet"],
+        input_streams=tuple(ids[name] for name in node.maps["input_stream"].names),
+        output_streams=tuple(ids[name] for name in node.maps["output_stream"].names),
+        back_edges=frozenset(node.back_edges),
+        source_layer=node.message.source_layer,
+        find_options=partial(find_options, node.message),
+    )
+
+
+def _ports_of(tag_map: TagMap) -> tuple[tuple[str, int, str], ...]:
+    return tuple((tag, index, name) for (tag, index), name in zip(tag_map, tag_map.names, strict=True))

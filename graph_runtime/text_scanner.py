@@ -1,0 +1,368 @@
+"""Walks the text of a graph beside protobuf's parser: where each field stands, and everything that no message knows.
+
+protobuf's own parser reads the values but stops at the first problem, and it tells no position for a missing required
+field, an unknown options type or anything that a later check finds. The scanner walks the same grammar (protobuf text
+format) and reports all of them at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from graph_runtime.positions import FieldPath, Positions, line_starts
+
+MAX_DEPTH: Final = 100
+"""Messages nested deeper than this are refused; the limit that protobuf has for its binary format."""
+
+_MAX_HINTS: Final = 100  # did-you-mean takes a millisecond a name, and nobody reads more of them
+
+_ANY: Final = "google.protobuf.Any"
+_NODE: Final = "mediapipe.CalculatorGraphConfig.Node"
+
+_TOKEN: Final = re.compile(
+    r"""(?P<blank>(?:\s|\#[^\n]*)+)
+      | (?P<name>[A-Za-z_][0-9A-Za-z_+-]*)
+      | (?P<number>(?:[0-9+-]|\.[0-9])[0-9A-Za-z_.+-]*)
+      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<mark>.)""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the text that the messages do not allow.
+
+    Attributes:
+        offset: where it stands.
+        message: what is wrong.
+        hint: what would be right, or None.
+        missing: a required field is missing, so there is no text that is wrong.
+    """
+
+    offset: int
+    message: str
+    hint: str | None = None
+    missing: bool = False
+
+
+@dataclass(slots=True)
+class NodeSpan:
+    """The text of one node, from the word ``node`` to its closing brace."""
+
+    start: int
+    end: int
+    name: str = ""
+    calculator: str = ""
+
+
+@dataclass(slots=True)
+class Scan:
+    """What the scanner found in a text.
+
+    Attributes:
+        positions: the places of all fields.
+        findings: what the messages do not know, and required fields that are missing, in the order of the text.
+        entries: start -> end offset of every field with its value, inner fields included.
+        nodes: every node, outer ones before inner ones.
+        broken: offset and text of the syntax error at which the scan ended, or None.
+        too_deep: whether that was the nesting.
+    """
+
+    positions: Positions
+    findings: list[Finding]
+    entries: dict[int, int]
+    nodes: list[NodeSpan]
+    broken: tuple[int, str] | None = None
+    too_deep: bool = False
+
+    def node_at(self, offset: int) -> str | None:
+        """The name of the node around an offset, or its calculator's where it has none; None outside of nodes."""
+        around = [node for node in self.nodes if node.start <= offset < node.end]
+        return around[-1].name or around[-1].calculator or None if around else None
+
+
+def scan_text(text: str, root: Descriptor, pool: DescriptorPool, label: str) -> Scan:
+    """Walk through a text-format message; never fails, but may end early (``Scan.broken``).
+
+    Args:
+        text: the message in text format.
+        root: what kind of message it is.
+        pool: knows the messages that may stand in an Any, and the extensions.
+        label: the file's name, for places.
+    """
+    offsets: dict[FieldPath, int] = {}
+    scan = Scan(Positions(label, offsets, line_starts(text)), [], {}, [])
+    try:
+        _Scanner(text, pool, scan, offsets).fields(root, (), 0, None, 0)
+    except _BrokenTextError as broken:
+        scan.broken = (broken.offset, broken.message)
+        scan.too_deep = broken.too_deep
+    scan.findings.sort(key=lambda finding: finding.offset)
+    return scan
+
+
+def is_repeated(field: Any) -> bool:
+    """Whether a field may have several values. protobuf 4 has only ``label`` for this, protobuf 7 warns of it."""
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(field.label == FieldDescriptor.LABEL_REPEATED)
+
+
+def is_required(field: Any) -> bool:
+    """Whether a message without this field is incomplete (proto2)."""
+    if hasattr(field, "is_required"):
+        return bool(field.is_required)
+    return bool(field.label == FieldDescriptor.LABEL_REQUIRED)
+
+
+def missing_text(message: str, field: str) -> str:
+    """What is said of a required field that is not there."""
+    return f'Message "{message}" is missing the required field "{field}"'
+
+
+def did_you_mean(name: str, possible: Iterable[str]) -> str | None:
+    """A hint that names the likeliest of the possible names, or all of them where none is near."""
+    names = sorted(possible)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return f"possible: {', '.join(names)}" if names else None
+
+
+class _BrokenTextError(Exception):
+    """The text is no text format from here on."""
+
+    def __init__(self, offset: int, message: str, *, too_deep: bool = False) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.message = message
+        self.too_deep = too_deep
+
+
+class _Scanner:
+    """One walk over the tokens.
+
+    ``kind``, ``word`` and ``start`` describe the next token, ``end`` is the end of the one before. A field or message
+    whose descriptor is None is unknown: it is walked through and nothing in it is reported.
+    """
+
+    def __init__(self, text: str, pool: DescriptorPool, scan: Scan, offsets: dict[FieldPath, int]) -> None:
+        self.tokens = ((m.lastgroup or "", m[0], m.start()) for m in _TOKEN.finditer(text) if m.lastgroup != "blank")
+        self.size = len(text)
+        self.pool = pool
+        self.scan = scan
+        self.offsets = offsets
+        self.node: NodeSpan | None = None  # the innermost node around the next token
+        self.kind, self.word, self.start, self.end = "", "", 0, 0
+        self.advance()
+
+    def advance(self) -> None:
+        self.end = self.start + len(self.word)
+        self.kind, self.word, self.start = next(self.tokens, ("end", "", self.size))
+
+    def take(self, mark: str) -> bool:
+        if self.kind == "mark" and self.word == mark:
+            self.advance()
+            return True
+        return False
+
+    def expect(self, mark: str) -> None:
+        if not self.take(mark):
+            raise self.broken(f'Expected "{mark}"')
+
+    def broken(self, message: str) -> _BrokenTextError:
+        return _BrokenTextError(
+            self.start, f"{message}, found {self.word[:40]!r}" if self.word else f"{message}, found the end"
+        )
+
+    def find(self, offset: int, message: str, hint: str | None = None) -> None:
+        self.scan.findings.append(Finding(offset, message, hint))
+
+    def suggest(self, name: str, possible: Iterable[str]) -> str | None:
+        return did_you_mean(name, possible) if len(self.scan.findings) < _MAX_HINTS else None
+
+    def fields(self, message: Descriptor | None, path: FieldPath, opened: int, close: str | None, depth: int) -> None:
+        """The fields of one message, up to its closing mark."""
+        if depth > MAX_DEPTH:
+            raise _BrokenTextError(opened, f"messages are nested deeper than {MAX_DEPTH}", too_deep=True)
+        counts: dict[str, int] = {}
+        while close is None or not self.take(close):
+            if self.kind == "end":
+                if close is None:
+                    break
+                raise self.broken(f'Expected "{close}"')
+            self.entry(message, path, counts, depth)
+        if message is not None:
+            for field in message.fields:
+                if is_required(field) and field.name not in counts:
+                    text = missing_text(message.full_name, field.name)
+                    self.scan.findings.append(Finding(opened, text, missing=True))
+
+    def entry(self, message: Descriptor | None, path: FieldPath, counts: dict[str, int], depth: int) -> None:
+        """One field: its name, its value or values, and a separator."""
+        start = self.start
+        if self.take("["):
+            name = self.bracket()
+            if message is not None and message.full_name == _ANY:
+                self.any_contents(name, path, start, depth)
+                return
+            field = None if message is None else self.extension(name, message, start)
+        elif self.kind in ("name", "number"):
+            name = self.word
+            self.advance()
+            field = None if message is None else self.field(name, message, start)
+        else:
+            raise self.broken("Expected a field name")
+        self.value(field, (*path, name), start, counts, depth)
+        if not self.take(","):
+            self.take(";")
+        self.scan.entries[start] = self.end
+
+    def bracket(self) -> str:
+        """What stands between [ and ], without blanks and comments."""
+        words = []
+        while not self.take("]"):
+            if self.kind in ("end", "string") or self.word in ("{", "}", "<", ">", "["):
+                raise self.broken('Expected "]"')
+            words.append(self.word)
+            self.advance()
+        return "".join(words)
+
+    def field(self, name: str, message: Descriptor, start: int) -> FieldDescriptor | None:
+        field = message.fields_by_name.get(name)
+        if field is not None:
+            return field
+        group = message.fields_by_name.get(name.lower())  # a group is written with the name of its type
+        if group is not None and group.type == FieldDescriptor.TYPE_GROUP:
+            return group
+        hint: str | None
+        if message.full_name == _ANY:
+            hint = "options stand one level further in: [type.googleapis.com/mediapipe.XOptions] { ... }"
+        elif message.is_extendable and len(message.fields) <= 1:  # a mere carrier
+            hint = "options stand one level further in: [mediapipe.XOptions.ext] { ... }"
+        else:
+            hint = self.suggest(name, message.fields_by_name.keys())
+        self.find(start, f'Message type "{message.full_name}" has no field named "{name}"', hint)
+        return None
+
+    def extension(self, name: str, message: Descriptor, start: int) -> FieldDescriptor | None:
+        if not message.is_extendable:
+            self.find(start, f'Message type "{message.full_name}" does not have extensions, so it has no "[{name}]"')
+            return None
+        try:
+            field = self.pool.FindExtensionByName(name)
+        except KeyError:
+            hint: str | None = None
+            if "/" in name:
+                hint = "a [type.googleapis.com/...] belongs into node_options"
+            else:
+                hint = self.suggest(name, [known.full_name for known in self.pool.FindAllExtensions(message)])
+            text = f'Extension "{name}" is not defined or is not an extension of "{message.full_name}"'
+            self.find(start, text, hint)
+            return None
+        extended = field.containing_type.full_name if field.containing_type is not None else ""
+        if extended != message.full_name:
+            self.find(start, f'Extension "{name}" is not an extension of "{message.full_name}", but of "{extended}"')
+            return None
+        return field
+
+    def any_contents(self, url: str, path: FieldPath, start: int, depth: int) -> None:
+        """``[type.googleapis.com/package.Type] { ... }``, the contents of an Any; no separator may follow."""
+        _, slash, name = url.rpartition("/")
+        inside: Descriptor | None = None
+        hint: str | None = None
+        if slash:
+            try:
+                inside = self.pool.FindMessageTypeByName(name)
+            except KeyError:
+                hint = self.suggest(name, _options_types(self.pool))
+        else:
+            hint = f"here it is written [type.googleapis.com/{url.removesuffix('.ext')}]"
+        if inside is None:
+            self.find(start, f'Could not find type "{url}" stored in google.protobuf.Any', hint)
+        self.take(":")
+        self.body(inside, path, start, depth)
+        self.scan.entries[start] = self.end
+
+    def value(
+        self, field: FieldDescriptor | None, path: FieldPath, start: int, counts: dict[str, int], depth: int
+    ) -> None:
+        """The colon and the value, or the list of values; ``path`` ends with the field's name."""
+        name = str(path[-1])
+        count = counts.setdefault(name, 0)
+        scalar = field is not None and field.message_type is None
+        if not self.take(":") and scalar:
+            raise self.broken('Expected ":"')
+        if field is not None and not is_repeated(field):
+            self.one_value(field, path, self.start if scalar else start, depth)
+        elif self.take("["):
+            while not self.take("]"):
+                self.one_value(field, (*path, count), self.start, depth)
+                count += 1
+                if self.word != "]":
+                    self.expect(",")
+                    if self.word == "]":
+                        raise self.broken("Expected a value")
+        else:
+            self.one_value(field, (*path, count), self.start if scalar else start, depth)
+            count += 1
+        counts[name] = count
+
+    def one_value(self, field: FieldDescriptor | None, path: FieldPath, start: int, depth: int) -> None:
+        if field is not None:
+            self.offsets.setdefault(path, start)
+        if field.message_type is not None if field is not None else self.word in ("{", "<"):
+            self.body(field.message_type if field is not None else None, path, start, depth)
+        else:
+            self.scalar(field)
+
+    def body(self, message: Descriptor | None, path: FieldPath, start: int, depth: int) -> None:
+        """A message in braces or angle brackets."""
+        close = ">" if self.take("<") else "}"
+        if close == "}":
+            self.expect("{")
+        around = self.node
+        if message is not None and message.full_name == _NODE:
+            self.node = NodeSpan(start, self.size + 1)
+            self.scan.nodes.append(self.node)
+        self.fields(message, path, start, close, depth + 1)
+        if self.node is not None and self.node is not around:
+            self.node.end = self.end
+        self.node = around
+
+    def scalar(self, field: FieldDescriptor | None) -> None:
+        start, word = self.start, self.word
+        if self.kind == "string":
+            word = ""
+            while self.kind == "string":  # neighbours are one string
+                word += self.word[1:-1]
+                self.advance()
+            if self.node is not None and field is not None and field.full_name == f"{_NODE}.name":
+                self.node.name = word
+            elif self.node is not None and field is not None and field.full_name == f"{_NODE}.calculator":
+                self.node.calculator = word
+        elif self.kind in ("name", "number"):
+            enum = field.enum_type if field is not None else None
+            if field is not None and enum is not None and self.kind == "name" and word not in enum.values_by_name:
+                hint = self.suggest(word, enum.values_by_name.keys())
+                self.find(start, f'Unknown enumeration value of "{word}" for field "{field.name}"', hint)
+            self.advance()
+        else:
+            raise self.broken("Expected a value")
+
+
+def _options_types(pool: DescriptorPool) -> set[str]:
+    """The messages that are meant for an Any: every options message, extension or not."""
+    carrier = pool.FindMessageTypeByName("mediapipe.CalculatorOptions")
+    extensions = [extension.message_type for extension in pool.FindAllExtensions(carrier)]
+    return {message.full_name for message in extensions if message is not None} | {
+        "mediapipe.ImmediateMuxCalculatorOptions"
+    }

@@ -1,0 +1,80 @@
+"""Which class a calculator name stands for."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from graph_runtime import (
+    Calculator,
+    GraphError,
+    StatusCode,
+    find_calculator,
+    known_calculators,
+    register_calculator,
+    registry,
+)
+
+
+def test_a_decorated_class_is_found_under_its_name_and_under_another() -> None:
+    @register_calculator
+    class FoundByClassName(Calculator):
+        pass
+
+    register_calculator("FoundByOtherName")(FoundByClassName)
+    assert find_calculator("FoundByClassName") is FoundByClassName
+    assert find_calculator("FoundByOtherName") is FoundByClassName
+    assert "FoundByOtherName" in known_calculators()
+
+
+def test_a_name_belongs_to_one_class() -> None:
+    class First(Calculator):
+        pass
+
+    class Second(Calculator):
+        pass
+
+    register_calculator("OnlyOne")(First)
+    register_calculator("OnlyOne")(First)
+    with pytest.raises(FileExistsError, match='Calculator "OnlyOne" is registered already'):
+        register_calculator("OnlyOne")(Second)
+
+
+def test_something_else_than_a_calculator_is_refused() -> None:
+    with pytest.raises(TypeError, match="takes a subclass of Calculator"):
+        register_calculator("No")(int)  # type: ignore[type-var]  # this is what is tested
+
+
+def test_names_are_looked_up_from_the_graphs_package_outwards() -> None:
+    class Inner(Calculator):
+        pass
+
+    class Outer(Calculator):
+        pass
+
+    register_calculator("foo.bar.Looked")(Inner)
+    register_calculator("Looked")(Outer)
+    assert find_calculator("Looked", "foo.bar") is Inner
+    assert find_calculator("Looked", "foo") is Outer
+    assert find_calculator(".Looked", "foo.bar") is Outer
+
+
+def test_a_plug_in_is_loaded_on_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in = EntryPoint(
+        "FromPlugIn", "calculators.core.pass_through:PassThroughCalculator", registry.ENTRY_POINT_GROUP
+    )
+    monkeypatch.setattr(registry, "_plug_ins", {"FromPlugIn": plug_in})
+    assert find_calculator("FromPlugIn").__name__ == "PassThroughCalculator"
+
+
+def test_a_plug_in_that_cannot_be_imported_shows_its_own_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in = EntryPoint("Broken", "no_such_module_anywhere:Thing", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "_plug_ins", {"Broken": plug_in})
+    with pytest.raises(GraphError, match="No module named 'no_such_module_anywhere'") as info:
+        find_calculator("Broken")
+    assert info.value.code == StatusCode.FAILED_PRECONDITION
+
+
+def test_the_calculators_that_come_with_the_project_are_entry_points() -> None:
+    assert {"PassThroughCalculator", "ImageGenCalculator"} <= set(known_calculators())

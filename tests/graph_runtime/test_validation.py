@@ -1,0 +1,177 @@
+"""Validation: each problem is found, with its place, its node and MediaPipe's key phrase; all of them in one go."""
+
+from __future__ import annotations
+
+import pytest
+
+from graph_runtime import GraphError, Plan, StatusCode
+
+GRAPH = "g.pbtxt"
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(GraphError) as info:
+        Plan(text, file=GRAPH)
+    return [str(problem) for problem in info.value.problems]
+
+
+def code(text: str) -> StatusCode:
+    with pytest.raises(GraphError) as info:
+        Plan(text, file=GRAPH)
+    return info.value.code
+
+
+PASS = 'node { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out" }'
+
+
+def test_an_unknown_calculator_has_a_place_and_a_suggestion() -> None:
+    text = 'input_stream: "in"\nnode { name: "x"\n  calculator: "PassThruCalculator" input_stream: "in" }'
+    (problem,) = problems(text)
+    assert problem.startswith('g.pbtxt:3:15: node "x": No registered object with name: PassThruCalculator')
+    assert 'Unable to find Calculator "PassThruCalculator"; did you mean "PassThroughCalculator"?' in problem
+    assert code(text) == StatusCode.NOT_FOUND
+
+
+def test_a_dangling_stream_names_the_streams_there_are() -> None:
+    text = f'input_stream: "in"\n{PASS}\nnode {{ calculator: "PassThroughCalculator" input_stream: "aut" output_stream: "z" }}'
+    (problem,) = problems(text)
+    assert problem.startswith(
+        'g.pbtxt:3:58: node "PassThroughCalculator_2": Input Stream "aut" for node with sorted index 1'
+    )
+    assert problem.endswith('does not have a corresponding output stream.; did you mean "out"?')
+    assert code(text) == StatusCode.UNKNOWN
+
+
+def test_two_producers_of_one_stream() -> None:
+    (problem,) = problems(f'input_stream: "in"\n{PASS}\n{PASS}')
+    assert 'g.pbtxt:3:78: node "PassThroughCalculator_2": Output Stream "out" defined twice.' in problem
+    (problem,) = problems(
+        'input_stream: "in"\nnode { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "in" }'
+    )
+    assert 'Output Stream "in" defined twice.; it is an input of the graph too' in problem
+    (problem,) = problems(f'input_stream: "in"\ninput_stream: "A:in"\n{PASS}')
+    assert problem.startswith("g.pbtxt:2:15: ")
+
+
+def test_all_problems_are_told_at_once_and_the_first_stage_gives_the_code() -> None:
+    text = """input_stream: "in"
+    node { calculator: "Nope" input_stream: "in" output_stream: "a" }
+    node { calculator: "Nada" input_stream: "gone" output_stream: "a" }"""
+    found = problems(text)
+    assert len(found) == 4
+    assert ["Nope" in found[0], "Nada" in found[1], '"a" defined twice' in found[2], '"gone"' in found[3]] == [True] * 4
+    assert code(text) == StatusCode.NOT_FOUND
+
+
+def test_a_port_that_the_contract_does_not_know() -> None:
+    text = """input_stream: "in" input_side_packet: "n"
+    node { calculator: "CountTo" input_stream: "X:in" output_stream: "o" input_side_packet: "N:n" }"""
+    (problem,) = problems(text)
+    assert (
+        'CountTo::GetContract failed to validate: For input streams ValidatePacketTypeSet failed: Tag "X" index 0'
+        in problem
+    )
+
+
+def test_a_missing_port_of_the_contract() -> None:
+    (problem,) = problems('node { calculator: "CountTo" output_stream: "o" }')
+    assert 'For input side packets ValidatePacketTypeSet failed: Failed to get tag "N" index 0' in problem
+
+
+def test_types_of_streams_and_side_packets_have_to_fit() -> None:
+    text = """input_side_packet: "n"
+    node { calculator: "CountTo" output_stream: "o" input_side_packet: "N:n" }
+    node { calculator: "MakeSidePacket" input_side_packet: "n" output_side_packet: "m" }
+    node { name: "c" calculator: "CollectCalls" input_stream: "o" input_side_packet: "LOG:m" }"""
+    (problem,) = problems(text)
+    assert (
+        'node "c": Input side packet "m" of Calculator "c" expected a packet of type "list" '
+        'but the connected output side packet will be of type "int"' in problem
+    )
+
+
+def test_a_cycle_needs_a_back_edge() -> None:
+    loop = """input_stream: "in"
+    node { name: "one" calculator: "Merge" input_stream: "in" input_stream: "two" output_stream: "one" %s }
+    node { name: "two" calculator: "PassThroughCalculator" input_stream: "one" output_stream: "two" }"""
+    (problem,) = problems(loop % "")
+    assert "calculator stream cycle detected in graph: [" in problem
+    assert "back_edge: true" in problem
+    Plan(loop % 'input_stream_info { tag_index: ":1" back_edge: true }')
+
+
+def test_a_self_loop_needs_a_back_edge() -> None:
+    text = (
+        'input_stream: "in" node { calculator: "Merge" input_stream: "in" input_stream: "out" output_stream: "out" %s }'
+    )
+    assert "cycle detected in graph: [Merge]" in problems(text % "")[0]
+    Plan(text % 'input_stream_info { tag_index: ":1" back_edge: true }')
+
+
+def test_input_stream_info_has_to_name_an_input() -> None:
+    text = 'input_stream: "in"\nnode {{ calculator: "Merge" input_stream: "in" output_stream: "out"\n{} }}'
+    (problem,) = problems(text.format('input_stream_info { tag_index: "FOO" }'))
+    assert problem.startswith("g.pbtxt:3:32: ")
+    assert 'tag_index "FOO" requested in InputStreamInfo but is not an input stream' in problem
+    (problem,) = problems(text.format('input_stream_info { tag_index: "" } input_stream_info { tag_index: ":0" }'))
+    assert "more than one InputStreamInfo" in problem
+
+
+def test_a_back_edge_without_producer() -> None:
+    text = """input_stream: "in"
+    node { calculator: "Merge" input_stream: "in" input_stream: "z" output_stream: "out"
+           input_stream_info { tag_index: ":1" back_edge: true } }"""
+    assert 'Unable to find upstream edge for back edge "z"' in problems(text)[0]
+    assert code(text) == StatusCode.INTERNAL
+
+
+@pytest.mark.parametrize("bad", ['input_stream: "Aa"', 'output_stream: "a b"', 'input_side_packet: ":0:x"'])
+def test_bad_names_in_graph_lists(bad: str) -> None:
+    (problem,) = problems(bad)
+    assert "TAG:index:name is invalid" in problem
+    assert code(bad) == StatusCode.INVALID_ARGUMENT
+
+
+def test_bad_names_in_a_node_have_code_unknown() -> None:
+    text = (
+        'input_stream: "in"\nnode { calculator: "Merge" input_stream: "in" input_stream: "T:1:x" output_stream: "out" }'
+    )
+    assert 'Not all indexes were assigned names.  Tag "T"' in problems(text)[0]
+    assert code(text) == StatusCode.UNKNOWN
+
+
+def test_what_this_version_cannot_do_is_refused_not_ignored() -> None:
+    (problem,) = problems(f'input_stream: "in"\nexecutor {{ name: "x" type: "ThreadPoolExecutor" }}\n{PASS}')
+    assert problem.startswith('g.pbtxt:2:1: The executor "x" cannot be had')
+    (problem,) = problems('input_stream: "in" input_stream_handler { input_stream_handler: "Nope" }\n' + PASS)
+    assert '"Nope" is not a registered input stream handler.; there is: DefaultInputStreamHandler' in problem
+
+
+def test_unused_and_unknown_graph_outputs_are_accepted() -> None:
+    plan = Plan(f'input_stream: "in" input_stream: "unused" output_stream: "typo" {PASS}')
+    assert plan.graph_inputs == (("", 0, "in"), ("", 1, "unused"))
+    assert plan.graph_outputs == (("", 0, "typo"),)
+
+
+def test_canonical_names_number_nodes_that_share_one() -> None:
+    text = 'input_stream: "in"' + "".join(
+        f'node {{ calculator: "PassThroughCalculator" input_stream: "in" output_stream: "o{i}" }}' for i in range(2)
+    )
+    assert [node.name for node in Plan(text).nodes] == ["PassThroughCalculator_1", "PassThroughCalculator_2"]
+
+
+def test_two_thousand_nodes_validate_and_sort() -> None:
+    nodes = [
+        f'node {{ calculator: "PassThroughCalculator" input_stream: "s{i}" output_stream: "s{i + 1}" }}'
+        for i in range(2000)
+    ]
+    plan = Plan('input_stream: "s0"' + "".join(reversed(nodes)))
+    assert [plan.streams[node.input_streams[0]].name for node in plan.nodes] == [f"s{i}" for i in range(2000)]
+
+
+def test_a_plan_from_text_config_is_the_same_graph() -> None:
+    from graph_runtime import CalculatorGraph
+
+    first = CalculatorGraph(graph_config=f'input_stream: "in" {PASS}')
+    again = CalculatorGraph(graph_config=first.text_config)
+    assert again.binary_config == first.binary_config
