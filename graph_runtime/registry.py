@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import traceback
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from graph_runtime.calculator import Calculator
 from graph_runtime.errors import GraphError, StatusCode
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "graph_runtime.calculators"
 
@@ -90,6 +91,9 @@ def _candidates(name: str, package: str) -> Iterable[str]:
 def _entry_points() -> dict[str, EntryPoint]:
     global _plug_ins
     if _plug_ins is None:
+        # Imported here because it costs as much as the rest of the runtime, and many graphs never ask.
+        from importlib.metadata import entry_points
+
         _plug_ins = {found.name: found for found in entry_points(group=ENTRY_POINT_GROUP)}
     return _plug_ins
 
@@ -98,6 +102,8 @@ def _load(name: str, plug_in: EntryPoint) -> type[Calculator]:
     try:
         cls = plug_in.load()
     except Exception as error:
+        import traceback
+
         raise GraphError(
             f'Calculator "{name}" comes from the plug-in {plug_in.value}, which cannot be imported:\n'
             + "".join(traceback.format_exception(error)).rstrip(),

@@ -35,6 +35,13 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 
+# Python's own codec, which protobuf uses, warns of an unknown escape and keeps it; MediaPipe refuses it.
+_ESCAPE: Final = re.compile(
+    r"""\\(?:[abfnrtv'"\\] | [0-3][0-7]{0,2} | [4-7][0-7]?(?![0-7]) | x[0-9a-fA-F] | u[0-9a-fA-F]{4} | U[0-9a-fA-F]{8}
+      | (?P<bad>.))""",
+    re.VERBOSE,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -343,6 +350,7 @@ class _Scanner:
         if self.kind == "string":
             word = ""
             while self.kind == "string":  # neighbours are one string
+                self.check_escapes()
                 word += self.word[1:-1]
                 self.advance()
             if self.node is not None and field is not None and field.full_name == f"{_NODE}.name":
@@ -357,6 +365,13 @@ class _Scanner:
             self.advance()
         else:
             raise self.broken("Expected a value")
+
+
+    def check_escapes(self) -> None:
+        for escape in _ESCAPE.finditer(self.word):
+            if escape["bad"]:
+                text = f"Invalid escape sequence {escape[0]} in string literal"
+                self.find(self.start + escape.start(), text, "a backslash itself is written \\\\")
 
 
 def _options_types(pool: DescriptorPool) -> set[str]:
