@@ -19,7 +19,7 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime.errors import GraphError, GraphFileNotFoundError, Problem, StatusCode
 from graph_runtime.options import find_options, register_options
 from graph_runtime.positions import FieldPath, Positions, line_starts
-from graph_runtime.text_scanner import Scan, is_repeated, is_required, missing_text, scan_text
+from graph_runtime.text_scanner import Scan, missing_text, scan_text
 
 __all__ = [
     "BINARY_SUFFIXES",
@@ -202,15 +202,17 @@ class _Reader:
         """Parse with protobuf's own parser; the field to leave out before the next try, or None to stop."""
         incomplete = any(finding.missing for finding in scan.findings)
         pool = _pb.pool_without_required() if incomplete else _pb.POOL
+        for offset, literal in scan.literals.items():
+            text = text[:offset] + literal + text[offset + len(literal) :]
         config = CalculatorGraphConfig()
         try:
             parsed = _pb.message_class(config.DESCRIPTOR.full_name, pool)()
             text_format.Parse(text, parsed, descriptor_pool=pool)
             config.ParseFromString(parsed.SerializePartialToString())
         except _PARSE_ERRORS as error:
-            offset, message = _describe(error, text, scan.positions.line_starts)
-            self.add(message, offset, scan)
-            return None if offset is None or scan.broken is not None else _gap(scan.entries, offset)
+            at, message = _describe(error, text, scan.positions.line_starts)
+            self.add(message, at, scan)
+            return None if at is None or scan.broken is not None else _gap(scan.entries, at)
         self.config = config
         return None
 
@@ -312,13 +314,13 @@ def _read_file(path: Path, reader: _Reader) -> str | None:
 def _incomplete(message: Message, path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
     """Required fields that are missing, inside Any fields and extensions too."""
     for field in message.DESCRIPTOR.fields:
-        if is_required(field) and not message.HasField(field.name):
+        if _pb.is_required(field) and not message.HasField(field.name):
             yield path, missing_text(message.DESCRIPTOR.full_name, field.name)
     for field, value in message.ListFields():
         kind, step = field.message_type, (*path, field.full_name if field.is_extension else field.name)
         if kind is None:
             continue
-        if not is_repeated(field):
+        if not _pb.is_repeated(field):
             yield from _incomplete_inside(value, step)
         elif not kind.GetOptions().map_entry:
             for index, element in enumerate(value):

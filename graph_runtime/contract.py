@@ -166,8 +166,8 @@ class CalculatorContract:
     """What a node's calculator is given in ``get_contract`` to declare ports, options and habits."""
 
     __slots__ = (
-        "_find_options", "input_side_packets", "input_stream_handler", "inputs", "max_in_flight", "node_name",
-        "output_side_packets", "outputs", "process_timestamp_bounds", "timestamp_offset",
+        "_find_options", "input_side_packets", "input_stream_handler", "input_stream_handler_options", "inputs",
+        "max_in_flight", "node_name", "output_side_packets", "outputs", "process_timestamp_bounds", "timestamp_offset",
     )  # fmt: skip
 
     def __init__(
@@ -188,6 +188,7 @@ class CalculatorContract:
         self.output_side_packets = PortSpecs(output_side_packets)
         self.max_in_flight = max_in_flight
         self.input_stream_handler: str | None = None
+        self.input_stream_handler_options: Any = None
         self.process_timestamp_bounds = False
         self.timestamp_offset: int | None = None
         self._find_options = find_options
@@ -204,9 +205,15 @@ class CalculatorContract:
         """Whether the node gives options of this message class."""
         return self._find_options(message_class) is not None
 
-    def set_input_stream_handler(self, name: str) -> None:
-        """The input stream handler that nodes of this calculator get unless the graph names another."""
+    def set_input_stream_handler(self, name: str, options: Any = None) -> None:
+        """The input stream handler that nodes of this calculator get unless the graph names another.
+
+        Args:
+            name: one of ``graph_runtime.stream_handlers.HANDLERS``.
+            options: its options message, where it has one.
+        """
         self.input_stream_handler = name
+        self.input_stream_handler_options = options
 
     def set_process_timestamp_bounds(self, value: bool = True) -> None:
         """Call ``process`` for settled timestamps without packets too."""

@@ -12,7 +12,6 @@ from google.protobuf.message_factory import GetMessageClass
 
 from graph_runtime import _pb
 from graph_runtime.errors import GraphError, StatusCode
-from graph_runtime.text_scanner import is_repeated
 
 M = TypeVar("M", bound=Message)
 
@@ -103,7 +102,7 @@ def _extension_data(carrier: Any, message_class: type[Message]) -> bytes | None:
     options: Message = carrier.options
     for extension in (*wanted.extensions, *wanted.file.extensions_by_name.values()):
         owner, kind = extension.containing_type, extension.message_type
-        if owner is None or kind is None or kind.full_name != wanted.full_name or is_repeated(extension):
+        if owner is None or kind is None or kind.full_name != wanted.full_name or _pb.is_repeated(extension):
             continue
         if owner.full_name == options.DESCRIPTOR.full_name:
             # The carrier's pool need not know the extension, but the caller's does: read with the class of that pool.

@@ -12,6 +12,7 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime.calculator import Calculator
 from graph_runtime.config import find_options, read_graph
 from graph_runtime.contract import CalculatorContract, PortSpec
+from graph_runtime.stream_handlers import InputStreamHandler
 from graph_runtime.tags import TagMap
 from graph_runtime.validation import CheckedNode, Validator
 
@@ -39,6 +40,8 @@ class NodePlan:
     output_streams: tuple[int, ...]
     back_edges: frozenset[int]
     source_layer: int
+    handler: type[InputStreamHandler]
+    handler_options: Any
     find_options: Callable[[type[Any]], Any]
 
     @property
@@ -154,6 +157,8 @@ def _node_plan(position: int, node: CheckedNode, ids: dict[str, int]) -> NodePla
         input_streams=tuple(ids[name] for name in node.maps["input_stream"].names),
         output_streams=tuple(ids[name] for name in node.maps["output_stream"].names),
         back_edges=frozenset(node.back_edges),
+        handler=node.handler,
+        handler_options=node.handler_options,
         source_layer=node.message.source_layer,
         find_options=partial(find_options, node.message),
     )

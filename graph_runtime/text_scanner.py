@@ -11,12 +11,14 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from graph_runtime._pb import is_repeated, is_required
 from graph_runtime.positions import FieldPath, Positions, line_starts
+from graph_runtime.string_literals import bad_escape, is_utf8, plain_literal
 
 MAX_DEPTH: Final = 100
 """Messages nested deeper than this are refused; the limit that protobuf has for its binary format."""
@@ -32,13 +34,6 @@ _TOKEN: Final = re.compile(
       | (?P<number>(?:[0-9+-]|\.[0-9])[0-9A-Za-z_.+-]*)
       | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
       | (?P<mark>.)""",
-    re.VERBOSE,
-)
-
-# Python's own codec, which protobuf uses, warns of an unknown escape and keeps it; MediaPipe refuses it.
-_ESCAPE: Final = re.compile(
-    r"""\\(?:[abfnrtv'"\\] | [0-3][0-7]{0,2} | [4-7][0-7]?(?![0-7]) | x[0-9a-fA-F] | u[0-9a-fA-F]{4} | U[0-9a-fA-F]{8}
-      | (?P<bad>.))""",
     re.VERBOSE,
 )
 
@@ -79,6 +74,7 @@ class Scan:
         findings: what the messages do not know, and required fields that are missing, in the order of the text.
         entries: start -> end offset of every field with its value, inner fields included.
         nodes: every node, outer ones before inner ones.
+        literals: offset -> new text, of the same length, of literals that not every protobuf release reads rightly.
         broken: offset and text of the syntax error at which the scan ended, or None.
         too_deep: whether that was the nesting.
     """
@@ -87,6 +83,7 @@ class Scan:
     findings: list[Finding]
     entries: dict[int, int]
     nodes: list[NodeSpan]
+    literals: dict[int, str]
     broken: tuple[int, str] | None = None
     too_deep: bool = False
 
@@ -100,13 +97,13 @@ def scan_text(text: str, root: Descriptor, pool: DescriptorPool, label: str) -> 
     """Walk through a text-format message; never fails, but may end early (``Scan.broken``).
 
     Args:
-        text: the message in text format.
+        text: the message in text format, without lone surrogates.
         root: what kind of message it is.
         pool: knows the messages that may stand in an Any, and the extensions.
         label: the file's name, for places.
     """
     offsets: dict[FieldPath, int] = {}
-    scan = Scan(Positions(label, offsets, line_starts(text)), [], {}, [])
+    scan = Scan(Positions(label, offsets, line_starts(text)), [], {}, [], {})
     try:
         _Scanner(text, pool, scan, offsets).fields(root, (), 0, None, 0)
     except _BrokenTextError as broken:
@@ -114,20 +111,6 @@ def scan_text(text: str, root: Descriptor, pool: DescriptorPool, label: str) -> 
         scan.too_deep = broken.too_deep
     scan.findings.sort(key=lambda finding: finding.offset)
     return scan
-
-
-def is_repeated(field: Any) -> bool:
-    """Whether a field may have several values. protobuf 4 has only ``label`` for this, protobuf 7 warns of it."""
-    if hasattr(field, "is_repeated"):
-        return bool(field.is_repeated)
-    return bool(field.label == FieldDescriptor.LABEL_REPEATED)
-
-
-def is_required(field: Any) -> bool:
-    """Whether a message without this field is incomplete (proto2)."""
-    if hasattr(field, "is_required"):
-        return bool(field.is_required)
-    return bool(field.label == FieldDescriptor.LABEL_REQUIRED)
 
 
 def missing_text(message: str, field: str) -> str:
@@ -350,9 +333,16 @@ class _Scanner:
         if self.kind == "string":
             word = ""
             while self.kind == "string":  # neighbours are one string
-                self.check_escapes()
+                bad = bad_escape(self.word)
+                if bad is not None:
+                    text = f"Invalid escape sequence {bad[0]} in string literal"
+                    self.find(self.start + bad.start(), text, "a backslash itself is written \\\\")
+                if "\\u" in self.word.lower():
+                    self.scan.literals[self.start] = plain_literal(self.word)
                 word += self.word[1:-1]
                 self.advance()
+            if field is not None and field.type == FieldDescriptor.TYPE_STRING and not is_utf8(word):
+                self.find(start, "Invalid UTF-8 in string literal")
             if self.node is not None and field is not None and field.full_name == f"{_NODE}.name":
                 self.node.name = word
             elif self.node is not None and field is not None and field.full_name == f"{_NODE}.calculator":
@@ -365,13 +355,6 @@ class _Scanner:
             self.advance()
         else:
             raise self.broken("Expected a value")
-
-
-    def check_escapes(self) -> None:
-        for escape in _ESCAPE.finditer(self.word):
-            if escape["bad"]:
-                text = f"Invalid escape sequence {escape[0]} in string literal"
-                self.find(self.start + escape.start(), text, "a backslash itself is written \\\\")
 
 
 def _options_types(pool: DescriptorPool) -> set[str]:

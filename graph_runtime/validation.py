@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.calculator import Calculator
@@ -20,11 +20,11 @@ from graph_runtime.errors import GraphError, Problem, StatusCode, code_of
 from graph_runtime.port_types import check_types, infer_types
 from graph_runtime.registry import find_calculator
 from graph_runtime.sorting import find_cycle, topological_order
+from graph_runtime.stream_handlers import HANDLERS, InputStreamHandler
 from graph_runtime.tags import TagIndexName, TagMap, describe_port, parse_tag_index, parse_tag_index_name
 
 PORT_LISTS: Final = ("input_stream", "output_stream", "input_side_packet", "output_side_packet")
 DEFAULT_INPUT_STREAM_HANDLER: Final = "DefaultInputStreamHandler"
-_SUPPORTED_HANDLERS: Final = (DEFAULT_INPUT_STREAM_HANDLER,)
 _EMPTY: Final = TagMap([])
 
 
@@ -45,6 +45,8 @@ class CheckedNode:
         self.calculator: type[Calculator] | None = None
         self.contract: CalculatorContract | None = None
         self.name = ""
+        self.handler: type[InputStreamHandler] = HANDLERS[DEFAULT_INPUT_STREAM_HANDLER]
+        self.handler_options: Any = None
 
     def forward_inputs(self) -> list[str]:
         """The streams that have to be made before this node can run: all inputs but back edges."""
@@ -268,21 +270,7 @@ class Validator:
                     StatusCode.UNIMPLEMENTED, "executor", position,
                 )  # fmt: skip
         for node in self.nodes:
-            handler = DEFAULT_INPUT_STREAM_HANDLER
-            path: tuple[str | int, ...] = ("calculator",)
-            if node.message.HasField("input_stream_handler"):
-                handler = node.message.input_stream_handler.input_stream_handler
-                path = ("input_stream_handler",)
-            elif config.HasField("input_stream_handler"):
-                handler = config.input_stream_handler.input_stream_handler
-            elif node.contract is not None and node.contract.input_stream_handler is not None:
-                handler = node.contract.input_stream_handler
-            if handler not in _SUPPORTED_HANDLERS:
-                self._problem(
-                    stage,
-                    f'"{handler}" is not a registered input stream handler.', StatusCode.NOT_FOUND, *path, node=node,
-                    hint=f"there is: {', '.join(_SUPPORTED_HANDLERS)}",
-                )  # fmt: skip
+            self._choose_handler(stage, node)
             if node.message.max_in_flight > 1:
                 self._problem(
                     stage,
@@ -295,6 +283,37 @@ class Validator:
                     f'The executor "{node.message.executor}" is not declared in an ExecutorConfig.',
                     StatusCode.INVALID_ARGUMENT, "executor", node=node,
                 )  # fmt: skip
+
+    def _choose_handler(self, stage: list[Problem], node: CheckedNode) -> None:
+        """The node's input stream handler: its own, else the graph's, else the contract's, else the default one."""
+        given = path = None
+        if node.message.input_stream_handler.HasField("input_stream_handler"):
+            given, path = node.message.input_stream_handler, ("input_stream_handler",)
+        elif self.config.input_stream_handler.HasField("input_stream_handler"):
+            given = self.config.input_stream_handler
+        contract = node.contract
+        options: Callable[[type[Any]], Any] = _no_options
+        name = DEFAULT_INPUT_STREAM_HANDLER
+        if given is not None:
+            name, options = given.input_stream_handler, partial(find_options, given)
+        elif contract is not None and contract.input_stream_handler is not None:
+            name = contract.input_stream_handler
+            options = partial(_same_message, contract.input_stream_handler_options)
+        handler = HANDLERS.get(name)
+        if handler is None:
+            self._problem(
+                stage,
+                f'"{name}" is not a registered input stream handler.',
+                StatusCode.NOT_FOUND,
+                *(path or ("calculator",)),
+                node=node,
+                hint=did_you_mean(name, HANDLERS) or f"there are: {', '.join(HANDLERS)}",
+            )
+            return
+        node.handler = handler
+        node.handler_options, text = handler.check(options, node.maps["input_stream"])
+        if text is not None:
+            self._problem(stage, f"{name}: {text}", StatusCode.INVALID_ARGUMENT, *(path or ("calculator",)), node=node)
 
     def _find_side_packet_producers(self, stage: list[Problem]) -> None:
         for node in self.nodes:
@@ -348,9 +367,8 @@ class Validator:
                         "does not have a corresponding output stream."
                     )
                     code = StatusCode.UNKNOWN
-                near = difflib.get_close_matches(name, list(self.producers), n=1)
                 have = ", ".join(sorted(self.producers)) or "none"
-                hint = f'did you mean "{near[0]}"?' if near else f"the streams of the graph are: {have}"
+                hint = did_you_mean(name, self.producers) or f"the streams of the graph are: {have}"
                 self._problem(stage, text, code, "input_stream", inputs.source[port], node=node, hint=hint)
 
     def _check_types(self, stage: list[Problem]) -> None:
@@ -409,3 +427,17 @@ def debug_name(node: CalculatorGraphConfig.Node, name: str) -> str:
 def is_any(port: PortSpec) -> bool:
     """Whether packets of every type may pass the port."""
     return port.root().kind == ANY
+
+
+def _no_options(message_class: type[Any]) -> None:
+    return None
+
+
+def _same_message(message: Any, message_class: type[Any]) -> Any:
+    return message if message is not None and message.DESCRIPTOR is message_class.DESCRIPTOR else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """``did you mean "x"?`` for the known name that is nearest, or None when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f'did you mean "{near[0]}"?' if near else None

@@ -54,7 +54,7 @@ class StreamState:
     ``bound`` is the lowest timestamp that may still come: PRE_STREAM at first, DONE when closed.
     """
 
-    __slots__ = ("bound", "check", "header", "name", "observers", "ready", "sinks")
+    __slots__ = ("bound", "check", "header", "is_ordered", "name", "observers", "ready", "sinks")
 
     def __init__(self, name: str, ready: list[int]) -> None:
         self.name = name
@@ -62,8 +62,14 @@ class StreamState:
         self.sinks: list[Sink] = []
         self.observers: list[Observer] = []
         self.header = Packet()
+        self.is_ordered = False
+        """Whether any consumer cares for the order of timestamps (all handlers but Barrier do)."""
         self.check: Callable[[Packet], None] | None = None
         self.ready = ready
+
+    def is_plain(self) -> bool:
+        """Whether one node and nobody else takes the packets, in order."""
+        return len(self.sinks) == 1 and not self.observers and self.is_ordered
 
     def is_done(self) -> bool:
         """Whether nothing can come any more."""
@@ -84,9 +90,12 @@ class StreamState:
         if not self.sinks and not self.observers:
             self.bound = max(self.bound, next_allowed(timestamp))
             return  # MediaPipe checks at the consumer, so an unconnected stream takes every timestamp
-        if not self.bound <= timestamp <= POST_STREAM or (timestamp == POST_STREAM and self.bound != PRE_STREAM):
+        if self.is_ordered or self.observers:
+            if not self.bound <= timestamp <= POST_STREAM or (timestamp == POST_STREAM and self.bound != PRE_STREAM):
+                raise self._refusal(timestamp)
+            self.bound = timestamp + 1 if MIN <= timestamp < MAX else next_allowed(timestamp)
+        elif not is_allowed_in_stream(timestamp):
             raise self._refusal(timestamp)
-        self.bound = timestamp + 1 if MIN <= timestamp < MAX else next_allowed(timestamp)
         for queue, key in self.sinks:
             if not queue:
                 heappush(self.ready, key)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, message_factory
-from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
@@ -53,12 +53,25 @@ def add_files(files: descriptor_pb2.FileDescriptorSet) -> list[FileDescriptor]:
         found = []
         for file in files.file:
             if not _has_file(file.name):
-                POOL.AddSerializedFile(file.SerializeToString())
-                _files.append(file)
+                _add_file(file)
             found.append(POOL.FindFileByName(file.name))
             for descriptor in found[-1].message_types_by_name.values():
                 _make_class(descriptor)
         return found
+
+
+def is_repeated(field: Any) -> bool:
+    """Whether a field may have several values. protobuf 4 has only ``label`` for this, protobuf 7 warns of it."""
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(field.label == FieldDescriptor.LABEL_REPEATED)
+
+
+def is_required(field: Any) -> bool:
+    """Whether a message without this field is incomplete (proto2)."""
+    if hasattr(field, "is_required"):
+        return bool(field.is_required)
+    return bool(field.label == FieldDescriptor.LABEL_REQUIRED)
 
 
 def pool_without_required() -> DescriptorPool:
@@ -104,6 +117,25 @@ def _has_file(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _add_file(file: descriptor_pb2.FileDescriptorProto) -> None:
+    # The checks are protobuf's own, but for its pure Python form, which makes them late or not at all.
+    for imported in file.dependency:
+        if not _has_file(imported):
+            raise TypeError(f"{file.name} imports {imported}, which is not known")
+    for message in file.message_type:
+        name = f"{file.package}.{message.name}".removeprefix(".")
+        try:
+            owner = POOL.FindMessageTypeByName(name).file.name
+        except KeyError:
+            continue
+        raise TypeError(f"{file.name} defines {name}, and so does {owner}")
+    try:
+        POOL.AddSerializedFile(file.SerializeToString())
+    except AssertionError as error:
+        raise TypeError(str(error)) from error
+    _files.append(file)
 
 
 def _relax(

@@ -144,7 +144,7 @@ def test_what_this_version_cannot_do_is_refused_not_ignored() -> None:
     (problem,) = problems(f'input_stream: "in"\nexecutor {{ name: "x" type: "ThreadPoolExecutor" }}\n{PASS}')
     assert problem.startswith('g.pbtxt:2:1: The executor "x" cannot be had')
     (problem,) = problems('input_stream: "in" input_stream_handler { input_stream_handler: "Nope" }\n' + PASS)
-    assert '"Nope" is not a registered input stream handler.; there is: DefaultInputStreamHandler' in problem
+    assert '"Nope" is not a registered input stream handler.; there are: BarrierInputStreamHandler, Default' in problem
 
 
 def test_unused_and_unknown_graph_outputs_are_accepted() -> None:
