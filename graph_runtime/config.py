@@ -272,6 +272,8 @@ def _describe(error: Exception, text: str, starts: Sequence[int]) -> tuple[int |
 
 def _gap(spans: Mapping[int, int], offset: int) -> tuple[int, int] | None:
     """The innermost span around an offset."""
+    if offset in spans:
+        return offset, spans[offset]
     around = [start for start, end in spans.items() if start <= offset < end]
     return (max(around), spans[max(around)]) if around else None
 

@@ -12,6 +12,7 @@ from graph_runtime._engine.stream import Observer
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import to_text
 from graph_runtime.errors import GraphError, Problem, StatusCode, combine, raise_problems
+from graph_runtime.executors import ExecutorPlan
 from graph_runtime.packet import Packet
 from graph_runtime.plan import Plan
 from graph_runtime.port_types import packet_mismatch
@@ -34,6 +35,8 @@ class CalculatorGraph:
         graph_config: pbtxt text or a CalculatorGraphConfig message.
         binary_graph_path: path of a serialized CalculatorGraphConfig.
         validated_graph_config: a ValidatedGraphConfig.
+        executors: for executors that the graph declares without a type, by name: a function that runs a given function
+            some time later on a thread of its own, such as ``concurrent.futures.ThreadPoolExecutor().submit``.
 
     The calling thread runs nodes while it waits; a worker thread does when nobody waits. All methods may be called from any
     thread, and from calculators and callbacks, except the waits, which a node of the same graph may not call.
@@ -46,10 +49,12 @@ class CalculatorGraph:
         graph_config: str | CalculatorGraphConfig | None = None,
         binary_graph_path: str | os.PathLike[str] | None = None,
         validated_graph_config: ValidatedGraphConfig | None = None,
+        executors: Mapping[str, Callable[[Callable[[], None]], object]] | None = None,
         **unknown: Any,
     ) -> None:
         if plan is None:
             plan = plan_from_keywords(
+                executors=executors or (),
                 graph_config=graph_config,
                 binary_graph_path=binary_graph_path,
                 validated_graph_config=validated_graph_config,
@@ -57,10 +62,19 @@ class CalculatorGraph:
             )
         elif unknown or any(each is not None for each in (graph_config, binary_graph_path, validated_graph_config)):
             raise GraphError("CalculatorGraph() takes a plan or keywords, not both", code=StatusCode.INVALID_ARGUMENT)
+        unused = [name for name in executors or () if not plan.executors.get(name, ExecutorPlan()).given_by_caller]
+        if unused:
+            have = ", ".join(name for name in plan.executors if name) or "none"
+            raise GraphError(
+                f'there is no executor "{unused[0]}" in the graph; it has: {have}', code=StatusCode.INVALID_ARGUMENT
+            )
         self._plan = plan
+        self._executors = dict(executors or {})
         self._observers: list[tuple[str, Callable[[str, Packet], object], bool]] = []
         self._run: Run | None = None
         self._last_side_packets: dict[str, Packet] = {}
+        self.graph_input_stream_add_mode = GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
+        """Whether adding to a full graph waits, or raises with code UNAVAILABLE."""
 
     @property
     def plan(self) -> Plan:
@@ -116,7 +130,7 @@ class CalculatorGraph:
         }
         self._check_side_packets(side_packets)
         observers = [(name, Observer(_named(callback, name), bounds)) for name, callback, bounds in self._observers]
-        self._run = Run(self._plan, side_packets, observers)
+        self._run = Run(self._plan, side_packets, observers, self._executors)
         self._run.start()
 
     def _check_side_packets(self, given: Mapping[str, Packet]) -> None:
@@ -171,7 +185,7 @@ class CalculatorGraph:
             except GraphError as error:
                 run.post_failure(error)
                 raise combine("Graph has errors: ", [error]) from error
-        run.add(stream, packet)
+        run.add(stream, packet, wait=self.graph_input_stream_add_mode == GraphInputStreamAddMode.WAIT_TILL_NOT_FULL)
 
     def close_input_stream(self, stream: str) -> None:
         """End one graph input; twice is fine."""
@@ -189,14 +203,18 @@ class CalculatorGraph:
         if self._run is not None:
             self._run.cancel()
 
-    def wait_until_idle(self) -> None:
+    def wait_until_idle(self, timeout_s: float | None = None) -> None:
         """Return when the graph has nothing to do before more input comes.
 
+        Args:
+            timeout_s: give up after so many seconds; None waits for ever.
+
         Raises:
-            GraphError: ``CalculatorGraph::Run() failed: ...`` when something failed.
+            GraphError: ``CalculatorGraph::Run() failed: ...`` when something failed; DEADLINE_EXCEEDED when the time is over.
         """
         run = self._started("WaitUntilIdle")
-        run.wait_until_idle()
+        if not run.wait_until_idle(timeout_s):
+            raise GraphError(f"The graph is not idle after {timeout_s:g} s", code=StatusCode.DEADLINE_EXCEEDED)
         if run.errors and not run.is_over:
             raise combine("CalculatorGraph::Run() failed: ", run.errors)
 

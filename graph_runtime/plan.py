@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+from graph_runtime._pb.mediapipe.framework.thread_pool_executor_pb2 import ThreadPoolExecutorOptions
 from graph_runtime.calculator import Calculator
 from graph_runtime.config import find_options, read_graph
 from graph_runtime.contract import CalculatorContract, PortSpec
+from graph_runtime.executors import ExecutorPlan
 from graph_runtime.stream_handlers import InputStreamHandler
 from graph_runtime.tags import TagMap
 from graph_runtime.validation import CheckedNode, Validator
+
+DEFAULT_MAX_QUEUE_SIZE: Final = 100
+UNLIMITED: Final = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class NodePlan:
     output_streams: tuple[int, ...]
     back_edges: frozenset[int]
     source_layer: int
+    executor: str
+    max_in_flight: int
     handler: type[InputStreamHandler]
     handler_options: Any
     find_options: Callable[[type[Any]], Any]
@@ -67,11 +75,16 @@ class Plan:
     Args:
         source: pbtxt text, binary bytes, a path to either, or a CalculatorGraphConfig message.
         file: the name to print in error places when ``source`` is text.
+        executors: names of executors that ``CalculatorGraph.set_executor`` will bring.
 
     Attributes:
         config: the CalculatorGraphConfig, nodes in the order in which they run.
         nodes, streams: the compiled parts.
         graph_inputs, graph_outputs: ``(tag, index, name)`` of the graph's own streams.
+        executors: name -> how its nodes are run; "" is the default executor.
+        max_queue_size: packets that an input may hold before graph inputs and sources are throttled.
+        ancestors: for each node, the sources (node ids) and graph inputs (names) that feed it.
+        slow_nodes: ids of nodes whose calls were slow lately; a hint, kept up by the runs.
         required_side_packets: name -> the ports that need it, for side packets that no node makes.
 
     Raises:
@@ -79,8 +92,9 @@ class Plan:
     """
 
     __slots__ = (
-        "config", "file", "graph_inputs", "graph_outputs", "graph_side_packets", "nodes", "produced_side_packets",
-        "required_side_packets", "stream_ids", "streams",
+        "ancestors", "config", "executors", "file", "graph_inputs", "graph_outputs", "graph_side_packets",
+        "max_queue_size", "nodes", "produced_side_packets", "required_side_packets", "slow_nodes", "stream_ids",
+        "streams",
     )  # fmt: skip
 
     config: CalculatorGraphConfig
@@ -88,6 +102,10 @@ class Plan:
     nodes: tuple[NodePlan, ...]
     streams: tuple[StreamPlan, ...]
     stream_ids: dict[str, int]
+    executors: dict[str, ExecutorPlan]
+    max_queue_size: int
+    ancestors: tuple[frozenset[int | str], ...]
+    slow_nodes: set[int]
     graph_inputs: tuple[tuple[str, int, str], ...]
     graph_outputs: tuple[tuple[str, int, str], ...]
     graph_side_packets: tuple[tuple[str, int, str], ...]
@@ -95,9 +113,13 @@ class Plan:
     required_side_packets: dict[str, tuple[PortSpec, ...]]
 
     def __init__(
-        self, source: str | bytes | os.PathLike[str] | CalculatorGraphConfig, *, file: str | None = None
+        self,
+        source: str | bytes | os.PathLike[str] | CalculatorGraphConfig,
+        *,
+        file: str | None = None,
+        executors: Iterable[str] = (),
     ) -> None:
-        self._fill(Validator(read_graph(source, file=file, keep_problems=True)))
+        self._fill(Validator(read_graph(source, file=file, keep_problems=True), frozenset(executors)))
 
     def _fill(self, graph: Validator) -> None:
         ids = {name: position for position, name in enumerate(graph.producers)}
@@ -132,13 +154,20 @@ class Plan:
                 if side_port.name not in graph.side_producers:
                     required.setdefault(side_port.name, []).append(side_port)
         self.required_side_packets = {name: tuple(ports) for name, ports in required.items()}
+        self.executors = graph.executors
+        self.max_queue_size = _max_queue_size(graph.config)
+        self.ancestors = _ancestors(self.nodes, self.streams)
+        self.slow_nodes = set()
         messages = [node.message for node in graph.nodes]
         config = CalculatorGraphConfig()
         config.CopyFrom(graph.config)
         del config.node[:]
         config.node.extend(messages)
-        if not config.executor:
-            config.executor.add()
+        if not any(not executor.name for executor in config.executor):
+            default = config.executor.add()
+            if config.num_threads:
+                default.options.Extensions[ThreadPoolExecutorOptions.ext].num_threads = config.num_threads
+                config.num_threads = 0
         self.config = config
 
 
@@ -157,6 +186,8 @@ def _node_plan(position: int, node: CheckedNode, ids: dict[str, int]) -> NodePla
         input_streams=tuple(ids[name] for name in node.maps["input_stream"].names),
         output_streams=tuple(ids[name] for name in node.maps["output_stream"].names),
         back_edges=frozenset(node.back_edges),
+        executor=node.message.executor,
+        max_in_flight=max(1, node.message.max_in_flight),
         handler=node.handler,
         handler_options=node.handler_options,
         source_layer=node.message.source_layer,
@@ -166,3 +197,27 @@ def _node_plan(position: int, node: CheckedNode, ids: dict[str, int]) -> NodePla
 
 def _ports_of(tag_map: TagMap) -> tuple[tuple[str, int, str], ...]:
     return tuple((tag, index, name) for (tag, index), name in zip(tag_map, tag_map.names, strict=True))
+
+
+def _max_queue_size(config: CalculatorGraphConfig) -> int:
+    """One limit for the whole graph: its own, or the largest hint of a node (MediaPipe ``calculator_graph.cc``)."""
+    hints = [node.buffer_size_hint for node in config.node if node.buffer_size_hint > 0]
+    own = config.max_queue_size or DEFAULT_MAX_QUEUE_SIZE
+    if own < 0:
+        return max(hints, default=UNLIMITED)
+    return max([own, *hints])
+
+
+def _ancestors(nodes: Sequence[NodePlan], streams: Sequence[StreamPlan]) -> tuple[frozenset[int | str], ...]:
+    """The sources and graph inputs upstream of each node; back edges do not count."""
+    known: list[frozenset[int | str]] = []
+    for node in nodes:
+        upstream: set[int | str] = {node.id} if node.is_source else set()
+        for port, stream in enumerate(node.input_streams):
+            producer = streams[stream].producer
+            if producer is None:
+                upstream.add(streams[stream].name)
+            elif port not in node.back_edges:
+                upstream |= known[producer[0]]
+        known.append(frozenset(upstream))
+    return tuple(known)

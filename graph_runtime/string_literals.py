@@ -27,7 +27,7 @@ def plain_literal(literal: str) -> str:
     """
 
     def character(escape: re.Match[str]) -> str:
-        if escape[0][1] not in "uU":
+        if escape["bad"] or escape[0][1] not in "uU":
             return escape[0]
         code = int(escape[0][2:], 16)
         if code < 0x80:  # it may be a quote, a backslash or a line's end

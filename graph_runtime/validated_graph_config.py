@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def plan_from_keywords(
     graph_config: str | CalculatorGraphConfig | None = None,
     binary_graph_path: str | os.PathLike[str] | None = None,
     validated_graph_config: ValidatedGraphConfig | None = None,
+    executors: Iterable[str] = (),
     **unknown: Any,
 ) -> Plan:
     """The Plan for exactly one of the keywords.
@@ -115,6 +117,6 @@ def plan_from_keywords(
         path = Path(binary_graph_path)
         if not path.exists():
             raise GraphFileNotFoundError(f"The path does not exist: {path}", code=StatusCode.NOT_FOUND)
-        return Plan(path.read_bytes(), file=str(path))
+        return Plan(path.read_bytes(), file=str(path), executors=executors)
     assert graph_config is not None
-    return Plan(graph_config)
+    return Plan(graph_config, executors=executors)

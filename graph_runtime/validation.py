@@ -17,6 +17,7 @@ from graph_runtime.calculator import Calculator
 from graph_runtime.config import GraphSource, find_options
 from graph_runtime.contract import ANY, CalculatorContract, PortSpec, complain_about_ports
 from graph_runtime.errors import GraphError, Problem, StatusCode, code_of
+from graph_runtime.executors import ExecutorPlan, is_reserved, plan_executors
 from graph_runtime.port_types import check_types, infer_types
 from graph_runtime.registry import find_calculator
 from graph_runtime.sorting import find_cycle, topological_order
@@ -24,6 +25,7 @@ from graph_runtime.stream_handlers import HANDLERS, InputStreamHandler
 from graph_runtime.tags import TagIndexName, TagMap, describe_port, parse_tag_index, parse_tag_index_name
 
 PORT_LISTS: Final = ("input_stream", "output_stream", "input_side_packet", "output_side_packet")
+OUTPUT_STREAM_HANDLER: Final = "InOrderOutputStreamHandler"
 DEFAULT_INPUT_STREAM_HANDLER: Final = "DefaultInputStreamHandler"
 _EMPTY: Final = TagMap([])
 
@@ -60,8 +62,10 @@ class Validator:
         GraphError: the graph is not valid; ``problems`` lists all that was found.
     """
 
-    def __init__(self, source: GraphSource) -> None:
+    def __init__(self, source: GraphSource, given_executors: frozenset[str] = frozenset()) -> None:
         self.source = source
+        self.given_executors = given_executors
+        self.executors: dict[str, ExecutorPlan] = {}
         self.config = CalculatorGraphConfig()
         self.config.CopyFrom(source.config)
         self.stages: list[list[Problem]] = [list(source.problems)]
@@ -82,7 +86,7 @@ class Validator:
         if not any(self.stages):
             self._sort(order)
         self._make_contracts(contracts)
-        self._check_unsupported(support)
+        self._check_execution(support)
         self._find_dangling_streams(consumers)
         if all(node.contract is not None for node in self.nodes):
             self._check_types(types)
@@ -256,33 +260,51 @@ class Validator:
                 continue
             node.contract = contract
 
-    def _check_unsupported(self, stage: list[Problem]) -> None:
-        """What other parts of MediaPipe do and this version does not: refused, never ignored."""
+    def _check_execution(self, stage: list[Problem]) -> None:
+        """Executors, handlers and parallelism; what MediaPipe does and this does not is refused, never ignored."""
         config = self.config
-        for field in ("packet_generator", "status_handler"):
-            if len(getattr(config, field)):
-                self._problem(stage, f"{field} is not supported by this version", StatusCode.UNIMPLEMENTED, field, 0)
-        for position, executor in enumerate(config.executor):
-            if executor.ByteSize():  # an empty entry is the default executor, as text_config prints it
+        for field, what in (("packet_generator", "PacketGenerator"), ("status_handler", "StatusHandler")):
+            for position, each in enumerate(getattr(config, field)):
                 self._problem(
                     stage,
-                    f'The executor "{executor.name}" cannot be had: executors of a graph\'s own are not supported by this version',
-                    StatusCode.UNIMPLEMENTED, "executor", position,
-                )  # fmt: skip
+                    f'Unable to find {what} "{getattr(each, field)}"',
+                    StatusCode.NOT_FOUND,
+                    field,
+                    position,
+                    hint=f"{field} is of MediaPipe's past and not supported; a calculator with side packets does the same",
+                )
+        self.executors = plan_executors(config, self.given_executors, partial(self._problem, stage))
         for node in self.nodes:
+            message = node.message
             self._choose_handler(stage, node)
-            if node.message.max_in_flight > 1:
+            if message.HasField("output_stream_handler"):
+                name = message.output_stream_handler.output_stream_handler
+                if name != OUTPUT_STREAM_HANDLER:
+                    self._problem(
+                        stage,
+                        f'"{name}" is not a registered output stream handler.',
+                        StatusCode.NOT_FOUND,
+                        "output_stream_handler",
+                        node=node,
+                        hint=f"there is: {OUTPUT_STREAM_HANDLER}",
+                    )
+            if message.executor and is_reserved(message.executor):
                 self._problem(
                     stage,
-                    "max_in_flight above 1 is not supported by this version", StatusCode.UNIMPLEMENTED,
-                    "max_in_flight", node=node,
-                )  # fmt: skip
-            if node.message.executor:
+                    f'"{message.executor}" is a reserved executor name.',
+                    StatusCode.INVALID_ARGUMENT,
+                    "executor",
+                    node=node,
+                )
+            elif message.executor not in self.executors:
                 self._problem(
                     stage,
-                    f'The executor "{node.message.executor}" is not declared in an ExecutorConfig.',
-                    StatusCode.INVALID_ARGUMENT, "executor", node=node,
-                )  # fmt: skip
+                    f'The executor "{message.executor}" is not declared in an ExecutorConfig.',
+                    StatusCode.INVALID_ARGUMENT,
+                    "executor",
+                    node=node,
+                    hint=did_you_mean(message.executor, [name for name in self.executors if name]),
+                )
 
     def _choose_handler(self, stage: list[Problem], node: CheckedNode) -> None:
         """The node's input stream handler: its own, else the graph's, else the contract's, else the default one."""
@@ -312,6 +334,8 @@ class Validator:
             return
         node.handler = handler
         node.handler_options, text = handler.check(options, node.maps["input_stream"])
+        if text is None and node.message.max_in_flight > 1 and node.handler_options not in (1, None):
+            text = "batches cannot be combined with max_in_flight" if isinstance(node.handler_options, int) else None
         if text is not None:
             self._problem(stage, f"{name}: {text}", StatusCode.INVALID_ARGUMENT, *(path or ("calculator",)), node=node)
 

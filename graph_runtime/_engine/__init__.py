@@ -1,6 +1,6 @@
 """The engine that runs a Plan; private.
 
-``workers.py`` has the threads, ``stream.py`` the streams, ``node.py`` compiles each node into one closure, ``run.py`` decides
-what happens next. Only ``workers.py`` and ``run.py`` know threads and locks, and user code is never called with a lock held
-that an adding thread needs.
+``workers.py`` has the threads, ``stream.py`` the streams, ``node.py`` the nodes, ``steps.py`` compiles each node into a closure,
+``throttle.py`` knows full queues, and ``run.py`` decides what happens next and on which thread. Only ``workers.py`` and ``run.py``
+know threads and locks, and adding a packet never waits for a thread that runs user code.
 """

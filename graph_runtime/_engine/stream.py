@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from heapq import heappush
+from typing import TYPE_CHECKING
 
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import NOTHING, BoundMark, Packet
@@ -21,7 +22,11 @@ from graph_runtime.timestamp import (
     previous_allowed,
 )
 
-Sink = tuple[deque[Packet], int]
+if TYPE_CHECKING:
+    from graph_runtime._engine.run import Run
+
+Sink = tuple[deque[Packet], list[int], int]
+"""A consumer's queue, and the heap and the key by which it becomes ready."""
 
 
 class Observer:
@@ -54,22 +59,30 @@ class StreamState:
     ``bound`` is the lowest timestamp that may still come: PRE_STREAM at first, DONE when closed.
     """
 
-    __slots__ = ("bound", "check", "header", "is_ordered", "name", "observers", "ready", "sinks")
+    __slots__ = ("bound", "check", "header", "is_ordered", "name", "observers", "posted", "run", "sinks", "taken")
 
-    def __init__(self, name: str, ready: list[int]) -> None:
+    def __init__(self, name: str, run: Run) -> None:
         self.name = name
         self.bound = PRE_STREAM
         self.sinks: list[Sink] = []
         self.observers: list[Observer] = []
         self.header = Packet()
+        self.posted = 0
+        """Packets put into the inbox by whoever feeds this graph input; ``taken`` of them have left it."""
+        self.taken = 0
         self.is_ordered = False
         """Whether any consumer cares for the order of timestamps (all handlers but Barrier do)."""
         self.check: Callable[[Packet], None] | None = None
-        self.ready = ready
+        self.run = run
 
     def is_plain(self) -> bool:
-        """Whether one node and nobody else takes the packets, in order."""
-        return len(self.sinks) == 1 and not self.observers and self.is_ordered
+        """Whether one node and nobody else takes the packets, in order, into a queue that may hold more than one."""
+        return len(self.sinks) == 1 and not self.observers and self.is_ordered and self.run.queue_limit > 1
+
+    def take(self, packet: Packet) -> None:
+        """Send a packet that lay in the run's inbox."""
+        self.taken += 1
+        self.send(packet)
 
     def is_done(self) -> bool:
         """Whether nothing can come any more."""
@@ -96,9 +109,11 @@ class StreamState:
             self.bound = timestamp + 1 if MIN <= timestamp < MAX else next_allowed(timestamp)
         elif not is_allowed_in_stream(timestamp):
             raise self._refusal(timestamp)
-        for queue, key in self.sinks:
+        for queue, heap, key in self.sinks:
             if not queue:
-                heappush(self.ready, key)
+                heappush(heap, key)
+            if len(queue) >= self.run.queue_limit - 1:
+                self.run.may_be_full(queue)
             queue.append(packet)
         for observer in self.observers:
             observer.packet(packet)
@@ -121,9 +136,9 @@ class StreamState:
                 code=StatusCode.UNKNOWN,
             )
         self.bound = bound
-        for queue, key in self.sinks:
+        for queue, heap, key in self.sinks:
             if not queue:
-                heappush(self.ready, key)
+                heappush(heap, key)
         for observer in self.observers:
             observer.bound(bound)
 

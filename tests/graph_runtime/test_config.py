@@ -275,6 +275,7 @@ def test_more_bad_values_than_anyone_reads_end_with_a_note() -> None:
         ('node { calculator "C" }', 'g:1:19: Expected ":"'),
         ('node { name: "n" input_stream: }', "g:1:32: node \"n\": Expected string but found: '}'"),
         ("node { name: '\\xff' }", 'g:1:14: node "\\xff": Invalid UTF-8 in string literal'),
+        (r'node { name: "\u12" }', 'g:1:15: node "\\u12": Invalid escape sequence \\u in string literal'),
         ('node { name: "\ud800" }', "g:1:15: '\\ud800' is half a character (a lone surrogate)"),
         ("models/cat/graph.pbtxt", "g: it is no graph; it looks like a path: give a file as pathlib.Path"),
         (b"\xff", "g: it is no CalculatorGraphConfig in binary form ("),
@@ -363,7 +364,7 @@ def test_options_that_cannot_be_decoded_are_told(tmp_path: Path) -> None:
 
 PIECES = [
     *"{}<>[]:,;\"'\\#\n\t\r\0 .-/", "é", "\ud800", "\u2028", "0", "node", "name: ", "x: 1", "models_path", "true", "nan",
-    "[mediapipe.X.ext] {}", "[a/b.c] {", "100000000000000000000", "\\", "{" * 120, "[" * 120,
+    "[mediapipe.X.ext] {}", "[a/b.c] {", "100000000000000000000", "\\", "\\u", "{" * 120, "[" * 120,
 ]  # fmt: skip
 
 

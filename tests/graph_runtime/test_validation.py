@@ -7,6 +7,7 @@ import pytest
 from graph_runtime import GraphError, Plan, StatusCode
 
 GRAPH = "g.pbtxt"
+TWO_THREADS = "[mediapipe.ThreadPoolExecutorOptions.ext] { num_threads: 2 }"
 
 
 def problems(text: str) -> list[str]:
@@ -141,8 +142,8 @@ def test_bad_names_in_a_node_have_code_unknown() -> None:
 
 
 def test_what_this_version_cannot_do_is_refused_not_ignored() -> None:
-    (problem,) = problems(f'input_stream: "in"\nexecutor {{ name: "x" type: "ThreadPoolExecutor" }}\n{PASS}')
-    assert problem.startswith('g.pbtxt:2:1: The executor "x" cannot be had')
+    (problem,) = problems(f'packet_generator {{ packet_generator: "Gen" }}\ninput_stream: "in"\n{PASS}')
+    assert problem.startswith('g.pbtxt:1:1: Unable to find PacketGenerator "Gen"; packet_generator is of MediaPipe')
     (problem,) = problems('input_stream: "in" input_stream_handler { input_stream_handler: "Nope" }\n' + PASS)
     assert '"Nope" is not a registered input stream handler.; there are: BarrierInputStreamHandler, Default' in problem
 
@@ -175,3 +176,50 @@ def test_a_plan_from_text_config_is_the_same_graph() -> None:
     first = CalculatorGraph(graph_config=f'input_stream: "in" {PASS}')
     again = CalculatorGraph(graph_config=first.text_config)
     assert again.binary_config == first.binary_config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f'executor {{ name: "gpu" type: "ThreadPoolExecutor" options {{ {TWO_THREADS} }} }}',
+            '"gpu" is a reserved executor name.',
+        ),
+        ("executor {} executor {}", "ExecutorConfig for the default executor is duplicate."),
+        ("executor {} num_threads: 2", "and the graph-level num_threads field should not both be specified."),
+        ('executor { name: "x" }', "must be provided to the graph with a CalculatorGraph::SetExecutor() call."),
+        ('executor { name: "x" type: "Foo" }', "No registered object with name: Foo"),
+        ('executor { name: "x" type: "ThreadPoolExecutor" }', "num_threads is not specified"),
+        ("num_threads: -3", "should be positive but is -3"),
+    ],
+)
+def test_executors_that_cannot_be(text: str, message: str) -> None:
+    (problem,) = problems(f'{text}\ninput_stream: "in"\n{PASS}')
+    assert message in problem
+    assert problem.startswith("g.pbtxt:1:")
+
+
+def test_a_nodes_executor_has_to_be_declared() -> None:
+    declared = f'executor {{ name: "io" type: "ThreadPoolExecutor" options {{ {TWO_THREADS} }} }}'
+    node = 'node { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out" executor: "%s" }'
+    Plan(f'input_stream: "in" {declared} {node % "io"}')
+    (problem,) = problems(f'input_stream: "in" {declared} {node % "ioo"}')
+    assert 'The executor "ioo" is not declared in an ExecutorConfig.; did you mean "io"?' in problem
+
+
+@pytest.mark.parametrize(
+    ("handler", "options", "message"),
+    [
+        ("SyncSet", 'sync_set { tag_index: "X" }', 'names "X"'),
+        ("TimestampAlign", "", "timestamp_base_tag_index is missing"),
+        ("Default", "batch_size: 0", "batch_size"),
+        ("FixedSize", "target_queue_size: 9", "target_queue_size"),
+    ],
+)
+def test_bad_handler_options_are_validation_errors(handler: str, options: str, message: str) -> None:
+    name = f"{handler}InputStreamHandler"
+    node = 'node { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out"'
+    chosen = f'input_stream_handler: "{name}" options {{ [mediapipe.{name}Options.ext] {{ {options} }} }}'
+    (problem,) = problems(f'input_stream: "in"\n{node}\ninput_stream_handler {{ {chosen} }} }}')
+    assert message in problem
+    assert problem.startswith("g.pbtxt:3:1: ")

@@ -1,0 +1,73 @@
+"""Which queues are full, and which graph inputs and sources have to wait for them.
+
+A queue is full when it holds as many packets as the graph's ``max_queue_size``. A graph input or a source is throttled while any
+queue downstream of it is full. A graph that is idle and still throttled would wait for ever: every full queue is then allowed
+one more packet, or the run fails where ``report_deadlock`` asks for that. Source: MediaPipe ``framework/calculator_graph.cc``.
+
+Queues are looked at only when a packet is added to one that is not empty, which costs a graph in flow nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graph_runtime._engine.node import NodeState
+    from graph_runtime.plan import Plan
+
+
+@dataclass(slots=True)
+class _Full:
+    queue: deque[Any]
+    limit: int
+    node: NodeState
+    stream: str
+
+
+class Throttle:
+    """The full queues of one run."""
+
+    def __init__(self, plan: Plan, nodes: list[NodeState]) -> None:
+        self._plan = plan
+        self._nodes = nodes
+        self._limits: dict[int, int] = {}
+        self._full: dict[int, _Full] = {}
+
+    @cached_property
+    def _owners(self) -> dict[int, tuple[NodeState, str]]:
+        return {
+            id(queue): (node, stream.name)
+            for node in self._nodes
+            for queue, stream in zip(node.queues, node.in_streams, strict=True)
+        }
+
+    def look_at(self, queue: deque[Any]) -> None:
+        """A packet is about to be added to ``queue``: remember it if that makes it full."""
+        limit = self._limits.get(id(queue), self._plan.max_queue_size)
+        owner = self._owners.get(id(queue))
+        if owner is not None and len(queue) + 1 >= limit:
+            self._full[id(queue)] = _Full(queue, limit, *owner)
+
+    def is_throttled(self, producer: int | str) -> bool:
+        """Whether a source (its node id) or a graph input (its name) has a full queue downstream."""
+        if not self._full:
+            return False
+        for key, full in list(self._full.items()):
+            if len(full.queue) < full.limit:
+                self._full.pop(key, None)
+            elif producer in self._plan.ancestors[full.node.plan.id]:
+                return True
+        return False
+
+    def grow(self) -> list[tuple[str, str, int]]:
+        """Allow every full queue one packet more than it has; what was grown, as (stream, node, new limit)."""
+        grown = []
+        for key, full in list(self._full.items()):
+            del self._full[key]
+            if len(full.queue) >= full.limit:
+                self._limits[key] = len(full.queue) + 1
+                grown.append((full.stream, full.node.plan.name, len(full.queue) + 1))
+        return grown
