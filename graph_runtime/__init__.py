@@ -12,7 +12,7 @@ General layout, from the ground up; imports go downwards only, and nothing here 
 
 from graph_runtime import packet_creator, packet_getter
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
-from graph_runtime.calculator import STOP, Calculator, CalculatorContext
+from graph_runtime.calculator import STOP, Calculator, CalculatorContext, Stop
 from graph_runtime.config import parse_graph_config, proto_path
 from graph_runtime.contract import CalculatorContract
 from graph_runtime.errors import GraphError, Problem, StatusCode
@@ -37,6 +37,7 @@ __all__ = [
     "Plan",
     "Problem",
     "StatusCode",
+    "Stop",
     "Timestamp",
     "ValidatedGraphConfig",
     "find_calculator",

@@ -36,7 +36,7 @@ M = TypeVar("M")
 P = TypeVar("P")
 
 
-class _Stop:
+class Stop:
     """Returned by ``process`` to end a source, or to ask that the sources of the graph end."""
 
     __slots__ = ()
@@ -45,7 +45,7 @@ class _Stop:
         return "STOP"
 
 
-STOP: Final = _Stop()
+STOP: Final = Stop()
 EMPTY_PACKET: Final = Packet()
 
 
@@ -83,7 +83,7 @@ class Calculator:
     def open(self, cc: CalculatorContext) -> None:
         """Prepare; called once before any ``process``."""
 
-    def process(self, cc: CalculatorContext) -> _Stop | None:
+    def process(self, cc: CalculatorContext) -> Stop | None:
         """Handle the packets at ``cc.input_timestamp``; return None, or ``STOP``."""
         raise NotImplementedError(f"{type(self).__name__} has to define process(self, cc)")
 

@@ -1,0 +1,96 @@
+"""Who runs a graph: the protocol that the routes speak.
+
+The routes know names, events and handles, never Plans or threads, so that a backend on several machines can stand in the
+place of ``local_backend``. All data types here are plain and picklable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from server.discovery import ServableSpec
+from server.interface import GraphInterface
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A loaded graph, as the routes hold it; ``key`` differs for each load, so that two versions can live at once."""
+
+    name: str
+    key: int
+    interface: GraphInterface
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One run: a packet for each named input stream (at timestamp 0), and side packets beside the servable's own."""
+
+    run_id: str
+    inputs: Mapping[str, Any]
+    side_packets: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Event(NamedTuple):
+    """A packet that came out of a run; the timestamp is in microseconds."""
+
+    stream: str
+    value: Any
+    timestamp: int
+
+
+class Occupancy(NamedTuple):
+    """How many runs of a servable are going on, and how many requests wait for one to end."""
+
+    running: int
+    waiting: int
+
+
+class RunCancelledError(Exception):
+    """The run was cancelled by somebody other than its caller; the text says why."""
+
+
+class StoppedError(RunCancelledError):
+    """The backend does not run anything any more: the same request may do well elsewhere, or later."""
+
+
+class Backend(Protocol):
+    """Loads servables and runs their graphs. Everything is called on the event loop."""
+
+    async def load(self, spec: ServableSpec) -> Handle:
+        """Make a graph ready to run.
+
+        Raises:
+            GraphError: the graph or its resources are at fault; lists every problem.
+        """
+        ...
+
+    def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
+        """Run the graph once and give its output packets as they come. Closing the generator cancels the run.
+
+        Raises:
+            GraphError: the run failed.
+            RunCancelledError: ``cancel`` ended it, or ``stop`` did (StoppedError).
+        """
+        ...
+
+    def cancel(self, run_id: str, reason: str) -> int:
+        """Cancel the runs with this id, waiting ones too; returns how many there were."""
+        ...
+
+    def occupancy(self, handle: Handle) -> Occupancy:
+        """How busy a servable is."""
+        ...
+
+    async def unload(self, handle: Handle) -> None:
+        """Wait until its runs have ended, then give the graph's resources back; nobody may ask for new runs."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """Cancel every run and refuse new ones."""
+        ...
+
+    async def close(self) -> list[str]:
+        """Stop, and unload everything; returns a line for each thing that did not end in time."""
+        ...

@@ -1,0 +1,63 @@
+"""``graph-runtime check``: everything that is wrong with graphs, without running or loading anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from calculators import check_resources
+from graph_runtime import GraphError, Plan, Problem
+from graph_runtime.config import read_graph
+from server.discovery import GRAPH_FILE, find_servables
+from server.terminal import complain, say
+
+
+def check(paths: Sequence[Path]) -> int:
+    """Print every problem of every graph, one a line, or that a graph is ok.
+
+    Returns:
+        The exit code: 0 without problems, 1 with some, 2 if a path is not there or has no graph.
+    """
+    graph_files: list[Path] = []
+    for path in paths:
+        found = _graph_files(path)
+        if not found:
+            missing = f"there is no {GRAPH_FILE} in or below {path}" if path.exists() else f"{path} does not exist"
+            complain("check", missing)
+            return 2
+        graph_files += found
+    correct = True
+    for graph_file in dict.fromkeys(graph_files):
+        lines = list(_lines(graph_file))
+        correct = correct and not lines
+        say("\n".join(lines) if lines else f"{graph_file}: ok")
+    return 0 if correct else 1
+
+
+def problems_of(graph_file: Path) -> list[Problem]:
+    """What keeps a graph from being served, as far as that can be known without loading its models."""
+    try:
+        source = read_graph(graph_file, keep_problems=True)
+    except GraphError as error:  # so broken that nothing else can be said
+        return _problems_in(error)
+    found = list(source.problems)
+    try:
+        Plan(graph_file)
+    except GraphError as error:
+        found += _problems_in(error)
+    found += check_resources(source, graph_file.parent)
+    return list(dict.fromkeys(found))
+
+
+def _problems_in(error: GraphError) -> list[Problem]:
+    return list(error.problems) or [Problem(error.message, error.code, error.place, error.node)]
+
+
+def _graph_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [spec.graph_file for spec in find_servables(path)]
+
+
+def _lines(graph_file: Path) -> Iterator[str]:
+    for problem in problems_of(graph_file):
+        text = " ".join(str(problem).split())  # one line each, whatever a plug-in wrote
+        yield text if problem.place is not None else f"{graph_file}: {text}"

@@ -1,0 +1,197 @@
+"""The command ``graph-runtime``: serve, generate, check.
+
+Each command imports what it needs when it runs: ``--help`` and ``check`` load neither aiohttp nor openvino nor numpy.
+Exit codes: 0 all is well; 1 it failed, or a problem was found; 2 the command line is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from server.settings import ENVIRONMENT_PREFIX, Settings, SettingsError
+from server.terminal import complain
+
+SERVE_HELP = """\
+Serve every graph in a model folder over HTTP (OpenAI images API under /v3 and /v1; GET / explains).
+
+A model folder looks like this; each graph is served under the path of its folder:
+
+    models/
+      shapes/graph.pbtxt             model name "shapes"
+      OpenVINO/sd15/graph.pbtxt      model name "OpenVINO/sd15"
+"""
+
+GENERATE_HELP = """\
+Make a picture from a text, without a server: the model's graph runs once in this process.
+
+    graph-runtime generate "a red circle on a blue background" -o circle.png
+    graph-runtime generate "a small pink star on a black background" -o star.png -n 4 --seed 7
+"""
+
+CHECK_HELP = """\
+Check graphs without running them: the text, the wiring, the options.
+
+Each PATH is a graph file, a model folder, or a folder of model folders. Every problem is printed as
+    file:line:column: node "name": what is wrong; what to do
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        arguments = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        return command(arguments)
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a usage error
+        return stop.code if isinstance(stop.code, int) else 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="graph-runtime", description="Run and serve MediaPipe graphs with OpenVINO models.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_generate(commands)
+    _add_check(commands)
+    return parser
+
+
+def _add_command(
+    commands: Any, name: str, brief: str, text: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=brief, description=text, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, *names: str, dest: str, **details: Any) -> None:
+    """Add a flag that may be written with ``-`` and with ``_`` between its words; help shows it as given here."""
+    parser.add_argument(*names, dest=dest, **details)
+    spellings = {"--" + separator.join(_words(name)) for name in names if name.startswith("--") for separator in "-_"}
+    others = sorted(spellings - set(names))
+    if others:
+        hidden = {key: value for key, value in details.items() if key not in ("help", "default", "required")}
+        parser.add_argument(*others, dest=dest, help=argparse.SUPPRESS, default=argparse.SUPPRESS, **hidden)
+
+
+def _words(flag: str) -> list[str]:
+    return flag.removeprefix("--").replace("_", "-").split("-")
+
+
+def _type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser of settings for argparse, which shows the text of this exception alone."""
+
+    def typed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return typed
+
+
+def _finite(text: str) -> float:
+    number = float(text)  # its own ValueError says what is wrong
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is not a finite number")
+    return number
+
+
+def _add_serve(commands: Any) -> None:
+    parser = _add_command(commands, "serve", "serve the graphs of a model folder over HTTP", SERVE_HELP, _serve)
+    for setting in fields(Settings):
+        shown = "" if setting.default is None or setting.name == "models" else f" (default: {setting.default})"
+        _add_flag(
+            parser,
+            f"--{setting.name}",
+            dest=setting.name,
+            metavar=setting.metadata["metavar"],
+            type=_type(setting.metadata["parse"]),
+            default=None,
+            help=setting.metadata["help"] + shown,
+        )
+    parser.epilog = (
+        f"Each flag can be an environment variable too: {ENVIRONMENT_PREFIX}REST_PORT=9000 and so on. A flag wins."
+    )
+
+
+def _add_generate(commands: Any) -> None:
+    parser = _add_command(commands, "generate", "make a picture from a text", GENERATE_HELP, _generate)
+    parser.add_argument("prompt", metavar="PROMPT", help="what the picture shall show")
+    _add_flag(
+        parser, "-o", "--output", dest="output", metavar="FILE.png", type=Path, required=True,
+        help="where the picture goes; with -n, FILE-1.png, FILE-2.png, ...",
+    )  # fmt: skip
+    _add_flag(
+        parser, "--model", dest="model", metavar="NAME",
+        help="a model of the model folder, or the path of a folder with a graph.pbtxt (default: the only one there is)",
+    )  # fmt: skip
+    _add_flag(
+        parser, "--models", dest="models", metavar="DIR", type=Path,
+        help="model folder (default: ./models if there is one, else the model that comes with graph-runtime)",
+    )  # fmt: skip
+    _add_flag(parser, "--size", dest="size", metavar="WxH", help="size in pixels, such as 64x64 (default: the model's)")
+    _add_flag(parser, "--steps", dest="steps", metavar="N", type=int, help="inference steps (default: the graph's)")
+    _add_flag(
+        parser, "--seed", dest="seed", metavar="N", type=int,
+        help="same seed, same picture (default: a random one, which is printed)",
+    )  # fmt: skip
+    _add_flag(parser, "-n", dest="count", metavar="N", type=int, default=1, help="how many pictures (default: 1)")
+    _add_flag(
+        parser,
+        "--guidance",
+        dest="guidance",
+        metavar="X",
+        type=_type(_finite),
+        help="how closely to follow the text (default: the model's)",
+    )
+    _add_flag(
+        parser, "--negative-prompt", dest="negative_prompt", metavar="TEXT", help="what the picture shall not show"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def _add_check(commands: Any) -> None:
+    parser = _add_command(commands, "check", "check graphs without running them", CHECK_HELP, _check)
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", type=Path, help="a graph file, a model folder, or a folder of them"
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    try:
+        settings = Settings.resolve(vars(arguments), os.environ)
+    except SettingsError as error:
+        complain("serve", str(error))
+        return 2
+    from server.serve import serve
+
+    return serve(settings)
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    from server.generate import generate
+
+    return generate(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from server.check import check
+
+    return check(arguments.paths)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Where the graphs are: the model folder, and what is in it.
+
+Needs the standard library alone: ``graph-runtime check`` uses it too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+GRAPH_FILE = "graph.pbtxt"
+_MAX_DEPTH = 16
+
+_log = logging.getLogger("graph_runtime.server")
+
+
+@dataclass(frozen=True, slots=True)
+class ServableSpec:
+    """What is needed to load one graph, on any machine that has the folder; picklable.
+
+    Attributes:
+        name: the model name of requests, such as ``shapes`` or ``OpenVINO/FLUX.1-schnell-int4-ov``.
+        graph_file: absolute path of its graph.pbtxt.
+        created: when the graph file was last changed, in whole seconds since 1970; does not move with server starts.
+    """
+
+    name: str
+    graph_file: Path
+    created: int
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative paths in the graph start from."""
+        return self.graph_file.parent
+
+
+def bundled_models_dir() -> Path:
+    """The folder with the model that comes with the project: from the installed package, or from a checkout.
+
+    Raises:
+        FileNotFoundError: neither place has it.
+    """
+    package = Path(__file__).resolve().parent
+    places = (package / "_bundled" / "models", package.parent / "examples" / "models")
+    for place in places:
+        if next(_graph_files(place), None) is not None:
+            return place
+    raise FileNotFoundError(
+        "the model that comes with graph-runtime is missing from this installation "
+        f"(looked in {' and '.join(map(str, places))}); give a model folder with --models"
+    )
+
+
+def models_dir(given: Path | None) -> Path:
+    """The model folder to use: the given one, else ./models if there is one, else the bundled one; absolute.
+
+    Raises:
+        FileNotFoundError: the given folder is not there, or none was given and nothing is bundled.
+        NotADirectoryError: the given path is a file.
+    """
+    if given is None:
+        here = Path("models")
+        return here.absolute() if here.is_dir() else bundled_models_dir()
+    if not given.exists():
+        raise FileNotFoundError(f"model folder {str(given)!r} does not exist")
+    if not given.is_dir():
+        raise NotADirectoryError(f"model folder {str(given)!r} is a file; give the folder that holds the model folders")
+    return given.absolute()
+
+
+def find_servables(folder: Path) -> list[ServableSpec]:
+    """Every graph in the model folder, sorted by name.
+
+    A folder that holds a graph.pbtxt is named by its path relative to ``folder``, with ``/``; ``folder`` itself, if it
+    holds one, by its own name. Hidden folders are left out; links to folders are followed, but never in a circle.
+    """
+    found: dict[str, ServableSpec] = {}
+    for graph_file in _graph_files(folder):
+        relative = graph_file.parent.relative_to(folder).as_posix()
+        name = folder.resolve().name if relative == "." else relative
+        try:
+            name.encode()
+            created = int(graph_file.stat().st_mtime)
+        except (UnicodeEncodeError, OSError) as error:
+            _log.warning("%r is not served: %s", os.fspath(graph_file), error)
+            continue
+        if name in found:
+            _log.warning("%s is not served: %s has the name %r already", graph_file, found[name].graph_file, name)
+            continue
+        found[name] = ServableSpec(name, graph_file, created)
+    return [found[name] for name in sorted(found)]
+
+
+def _graph_files(folder: Path) -> Iterator[Path]:
+    """The graph files in and below a folder; a folder that is its own ancestor (by links) is entered once."""
+    pending: list[tuple[Path, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+    while pending:
+        place, ancestors = pending.pop()
+        try:
+            status = place.stat()
+            with os.scandir(place) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name, reverse=True)
+            identity = (status.st_dev, status.st_ino)
+            if identity in ancestors:
+                continue
+            if len(ancestors) >= _MAX_DEPTH:
+                _log.warning("%s is more than %d folders deep: not searched for graphs", place, _MAX_DEPTH)
+                continue
+        except FileNotFoundError:
+            continue  # removed while we looked, or no such folder: nothing to serve there
+        except OSError as error:
+            _log.warning("%s cannot be searched for graphs: %s", place, error.strerror)
+            continue
+        for entry in inside:
+            if entry.name == GRAPH_FILE and Path(entry.path).is_file():
+                yield Path(entry.path)
+            elif not entry.name.startswith(".") and Path(entry.path).is_dir():
+                pending.append((Path(entry.path), ancestors | {identity}))

@@ -1,0 +1,192 @@
+"""``graph-runtime generate``: one request through a model's real graph, in this process, into files."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from calculators import load_resources
+from calculators.http_payload import HttpPayload, RequestError
+from graph_runtime import CalculatorGraph, GraphError, Packet, Plan
+from graph_runtime.config import read_graph
+from server.discovery import GRAPH_FILE, ServableSpec, find_servables, models_dir
+from server.interface import http_ports, interface_of
+from server.refusal import refusal_in
+from server.settings import Settings, SettingsError
+from server.terminal import complain, say
+
+URI = "/v3/images/generations"
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be done; nothing was started."""
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    """Make the pictures that the command line asks for; returns the exit code."""
+    try:
+        files = _files(arguments.output, arguments.count, arguments.overwrite)
+        spec = _choose(arguments.model, Settings.resolve(vars(arguments), os.environ).models)
+        answer = _run(spec, _body(spec.name, arguments))
+        pictures = answer["data"]
+        if len(pictures) != len(files):
+            return _fail(f"the model made {len(pictures)} pictures, not {len(files)}", 1)
+        for file, picture in zip(files, pictures, strict=True):
+            _write(file, base64.b64decode(picture["b64_json"]), arguments.overwrite)
+            say(f"{file}: {answer['size']}, seed {picture['seed']}")
+    except (UsageError, SettingsError) as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except (GraphError, RequestError, OSError) as error:
+        refusal = refusal_in(error)
+        return _fail(str(error) if refusal is None else refusal.message, 1)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    complain("generate", message)
+    return code
+
+
+def _files(output: Path, count: int, overwrite: bool) -> list[Path]:
+    """The files to write, checked before the work begins: minutes of work must not end in a missing folder."""
+    if count < 1:
+        raise UsageError(f"-n {count}: give 1 or more")
+    if output.suffix.lower() != ".png":
+        raise UsageError(f"{output}: pictures are written as PNG; give a name that ends with .png")
+    if not output.parent.is_dir():
+        raise UsageError(f"{output}: the folder {output.parent} does not exist")
+    if not os.access(output.parent, os.W_OK):
+        raise UsageError(f"{output}: the folder {output.parent} may not be written to")
+    files = [output] if count == 1 else [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)]
+    for file in files:
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder")
+        if file.exists() and not overwrite:
+            raise UsageError(f"{file} exists already; choose another name, or replace it with --overwrite")
+    return files
+
+
+def _choose(model: str | None, models: Path | None) -> ServableSpec:
+    """The model to use: a folder with a graph or a graph file, a name in the model folder, or the only one there."""
+    if model is not None:
+        path = Path(model)
+        graph_file = path / GRAPH_FILE if path.is_dir() else path
+        if graph_file.is_file():
+            return ServableSpec(
+                graph_file.absolute().parent.name, graph_file.absolute(), int(graph_file.stat().st_mtime)
+            )
+    try:
+        folder = models_dir(models)
+    except OSError as error:
+        raise UsageError(str(error)) from None
+    specs = {spec.name: spec for spec in find_servables(folder)}
+    names = ", ".join(specs) or "none"
+    if model is None and len(specs) == 1:
+        return next(iter(specs.values()))
+    if model is None:
+        raise UsageError(f"choose a model with --model; {folder} has: {names}")
+    if model not in specs:
+        raise UsageError(
+            f"{model!r} is neither a folder with a {GRAPH_FILE} nor a model in {folder}, which has: {names}"
+        )
+    return specs[model]
+
+
+def _body(model: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The request, as a client would send it; what is not given is left to the graph."""
+    fields = {
+        "model": model,
+        "prompt": arguments.prompt,
+        "n": arguments.count,
+        "size": arguments.size,
+        "num_inference_steps": arguments.steps,
+        "rng_seed": arguments.seed,
+        "guidance_scale": arguments.guidance,
+        "negative_prompt": arguments.negative_prompt,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _run(spec: ServableSpec, body: dict[str, Any]) -> dict[str, Any]:
+    plan = Plan(spec.graph_file)
+    interface = interface_of(plan)
+    if not interface.makes_images:
+        raise UsageError(
+            f"the graph {spec.graph_file} makes no pictures; it has {', '.join(sorted(interface.calculators))}"
+        )
+    source, sink = http_ports(spec.name, interface)
+    answers: list[str] = []
+    graph = CalculatorGraph(plan)
+    graph.observe_output_stream(sink.name, lambda name, packet: answers.append(packet.value))
+    with tqdm(desc=f"loading {spec.name}", unit="step", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def on_step(node: str, step: int, total: int) -> None:
+            bar.total = total
+            bar.update(step - bar.n)
+
+        with (
+            load_resources(read_graph(spec.graph_file), spec.base_dir, lane="thread", on_step=on_step) as resources,
+            _ctrl_c(graph) as interrupted,
+        ):
+            bar.set_description_str("steps", refresh=False)
+            bar.reset()  # its clock too: loading is no step
+            try:
+                graph.start_run(resources.side_packets)
+                graph.add_packet_to_input_stream(source.name, Packet(HttpPayload.json(URI, body)).at(0))
+                graph.close_all_packet_sources()
+                graph.wait_until_done()
+            except GraphError:
+                if interrupted.is_set():
+                    raise KeyboardInterrupt from None
+                raise
+    if len(answers) != 1:
+        raise GraphError(f"the graph answered with {len(answers)} packets; it should be one")
+    answer: dict[str, Any] = json.loads(answers[0])
+    return answer
+
+
+@contextmanager
+def _ctrl_c(graph: CalculatorGraph) -> Iterator[threading.Event]:
+    """While this lasts Ctrl-C cancels the graph, which ends at its next step; a second one breaks in at once."""
+    interrupted = threading.Event()
+
+    def cancel(number: int, frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+        # On a thread: a signal handler runs in the middle of whatever the main thread does, locks included.
+        threading.Thread(target=graph.cancel, daemon=True).start()
+
+    before = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write(file: Path, picture: bytes, overwrite: bool) -> None:
+    """Write a picture whole or not at all; replace a file only where that was asked for."""
+    target = file.with_name(f".{file.name}.{os.getpid()}") if overwrite else file
+    with target.open("xb") as out:
+        try:
+            out.write(picture)
+            out.flush()
+        except OSError:
+            target.unlink()
+            raise
+    if overwrite:
+        target.replace(file)

@@ -1,0 +1,33 @@
+"""Is the server there, and can it be used: /v2/health/live, /v2/health/ready."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from server.errors import json_response
+from server.keys import SERVABLES
+from server.servables import Servable, State
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """GET /v2/health/live: 200 as soon as the port is open."""
+    return json_response({"live": True})
+
+
+async def ready(request: web.Request) -> web.StreamResponse:
+    """GET /v2/health/ready: 200 when every servable can be used, else 503 with the ones that cannot, and why."""
+    servables = request.app[SERVABLES]
+    models = [_described(each) for each in servables]
+    if servables.ready:
+        return json_response({"ready": True, "models": models})
+    missing = "; ".join(
+        f"{each.name} is still loading" if each.state is State.LOADING else f"{each.name} failed: {each.reason}"
+        for each in servables
+        if each.state is not State.AVAILABLE
+    )
+    return json_response({"ready": False, "error": f"Not ready: {missing}", "models": models}, status=503)
+
+
+def _described(servable: Servable) -> dict[str, str]:
+    reason = {} if servable.reason is None else {"reason": servable.reason}
+    return {"name": servable.name, "state": servable.state, **reason}

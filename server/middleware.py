@@ -1,0 +1,87 @@
+"""What happens around every request: its id, its line in the access log, its error if it fails.
+
+The access log has the method, path, model, status and time; never a query, a header or a body, so no prompt is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import re
+import secrets
+import time
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from server.errors import describe, needs_log, openai_response
+from server.keys import MODEL, REQUEST_ID
+
+_PROBES = "/v2/health/"  # asked every few seconds by whoever watches us: only in the log at level DEBUG
+_CLIENT_LEFT = 499  # as nginx writes it in its log; nobody receives it
+_VALID_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# Not a random id for each request: that is a system call, in which the event loop loses its turn to the worker threads.
+_PROCESS = secrets.token_hex(8)
+_numbers = itertools.count(1)
+
+_access_log = logging.getLogger("graph_runtime.access")
+_log = logging.getLogger("graph_runtime.server")
+
+
+@web.middleware
+async def give_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take the caller's ``x-request-id`` if it is a plain one, else make one."""
+    given = request.headers.get("x-request-id", "")
+    request[REQUEST_ID] = given if _VALID_ID.fullmatch(given) else f"req_{_PROCESS}-{next(_numbers):x}"
+    return await handler(request)
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Put our headers on every answer; a signal, since event streams are sent before their handler returns."""
+    if REQUEST_ID in request:
+        response.headers["x-request-id"] = request[REQUEST_ID]
+    response.headers["Server"] = "graph-runtime"  # not the versions of Python and aiohttp
+
+
+@web.middleware
+async def log_access(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Write one line per request."""
+    started = time.perf_counter()
+    status = 500
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    except (asyncio.CancelledError, ConnectionError):
+        status = _CLIENT_LEFT
+        raise
+    finally:
+        _access_log.log(
+            logging.DEBUG if request.rel_url.raw_path.startswith(_PROBES) else logging.INFO,
+            "%s %s %d %.1f ms%s %s",
+            request.method,
+            request.rel_url.raw_path,
+            status,
+            (time.perf_counter() - started) * 1000,
+            f" model={request[MODEL]}" if MODEL in request else "",
+            request[REQUEST_ID],
+        )
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn an exception into an answer; what the client is not told goes to the log, with its traceback."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        raise  # the client has gone: aiohttp drops the connection, there is nobody to answer
+    except Exception as error:
+        request_id = request[REQUEST_ID]
+        if needs_log(error):
+            _log.error("request %s failed", request_id, exc_info=error)
+        return openai_response(describe(error, request_id))
+
+
+MIDDLEWARES: tuple[Middleware, ...] = (give_request_id, log_access, answer_errors)
+"""From the outside to the inside."""

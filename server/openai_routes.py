@@ -1,0 +1,54 @@
+"""The OpenAI side: graph calls under /v1 and /v3, and the list of models."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from server.backend import RunRequest
+from server.departures import cancel_when_client_leaves
+from server.errors import json_response
+from server.interface import http_ports
+from server.keys import BACKEND, MODEL, REQUEST_ID, SERVABLES, SETTINGS
+from server.payload import model_of, read_payload
+from server.replies import json_reply
+from server.servables import Servable
+
+OWNER = "graph-runtime"
+
+
+async def call_graph(request: web.Request) -> web.StreamResponse:
+    """POST /v1/... and /v3/...: run the graph that the body's ``model`` names, and answer with its packet."""
+    app = request.app
+    # Built from the route's own parts, so that it is the same wherever the application is mounted.
+    uri = f"/{request.match_info['version']}/{request.match_info['call']}"
+    payload = await read_payload(request, uri, app[SETTINGS].max_body_bytes)
+    servables = app[SERVABLES]
+    request[MODEL] = servables.find(model_of(payload)).name
+    with cancel_when_client_leaves(request):
+        handle = await servables.available(request[MODEL])
+        source, sink = http_ports(handle.name, handle.interface)
+        events = app[BACKEND].run(handle, RunRequest(request[REQUEST_ID], {source.name: payload}))
+        return await json_reply(events, sink.name)
+
+
+async def list_models(request: web.Request) -> web.StreamResponse:
+    """GET /v1/models and /v3/models: every servable, with its state."""
+    return json_response({"object": "list", "data": [_model(servable) for servable in request.app[SERVABLES]]})
+
+
+async def retrieve_model(request: web.Request) -> web.StreamResponse:
+    """GET /v1/models/ID and /v3/models/ID; the id may hold slashes."""
+    return json_response(_model(request.app[SERVABLES].find(request.match_info["model"])))
+
+
+def _model(servable: Servable) -> dict[str, str | int]:
+    described: dict[str, str | int] = {
+        "id": servable.name,
+        "object": "model",
+        "created": servable.spec.created,
+        "owned_by": OWNER,
+        "state": servable.state,
+    }
+    if servable.reason is not None:
+        described["reason"] = servable.reason
+    return described

@@ -1,0 +1,73 @@
+"""The page at /: what is served, its state, and the first call to make."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from functools import cache
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from aiohttp import web
+
+from server.keys import SERVABLES
+from server.servables import Servable, Servables, State
+
+EXAMPLE_PROMPT = "a red circle on a blue background"
+_HEADERS = {
+    # Nothing but its own text and style: names of models come from folder names, which anybody may have written.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+async def show_page(request: web.Request) -> web.StreamResponse:
+    """GET /: the page, filled in for the address that the client used."""
+    servables = request.app[SERVABLES]
+    base_url = str(request.url.with_query(None).with_fragment(None)).rstrip("/")
+    text = _template().substitute(
+        summary=escape(_summary(servables)),
+        rows="\n".join(_row(servables, servable) for servable in servables),
+        table_hidden="" if len(servables) else "hidden",
+        example=escape(first_curl(base_url, servables)),
+        base_url=escape(base_url),
+    )
+    return web.Response(text=text, content_type="text/html", headers=_HEADERS)
+
+
+def first_curl(base_url: str, servables: Servables) -> str:
+    """The first command to try: a picture if a model that can be used makes some, else the list of models."""
+    for servable in servables:
+        if servable.handle is not None and servable.handle.interface.makes_images:
+            return curl_line(base_url, servable.name)
+    return f"curl {shlex.quote(f'{base_url}/v3/models')}"
+
+
+def curl_line(base_url: str, model: str) -> str:
+    """A shell command that asks an image model for a picture."""
+    body = json.dumps({"model": model, "prompt": EXAMPLE_PROMPT}, ensure_ascii=False)
+    url = shlex.quote(f"{base_url}/v3/images/generations")
+    return f"curl {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+
+
+def _summary(servables: Servables) -> str:
+    if not len(servables):
+        return "No model is served: no folder with a graph.pbtxt was found."
+    usable = sum(servable.state is State.AVAILABLE for servable in servables)
+    return f"{usable} of {len(servables)} {'model' if len(servables) == 1 else 'models'} can be used."
+
+
+def _row(servables: Servables, servable: Servable) -> str:
+    running, waiting = servables.occupancy(servable)
+    reason = f"<pre>{escape(servable.reason)}</pre>" if servable.reason is not None else ""
+    return (
+        f'<tr><th scope="row">{escape(servable.name)}</th><td>{servable.state.lower()}{reason}</td>'
+        f"<td>{running} running, {waiting} waiting</td></tr>"
+    )
+
+
+@cache
+def _template() -> Template:
+    return Template((files("server") / "web" / "index.html").read_text(encoding="utf-8"))

@@ -1,0 +1,180 @@
+"""What is served: name -> specification, state and handle; loading in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import enum
+import logging
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from calculators.http_payload import RequestError
+from graph_runtime import GraphError
+from server.backend import Backend, Handle, Occupancy
+from server.discovery import ServableSpec
+
+LOADS_AT_ONCE = 2  # one slow model does not hold up all others, and memory does not peak for all of them together
+_RETRY_LOADING_S = 5
+_NAMES_SHOWN = 20
+# A plug-in that cannot be imported says so with its whole traceback; what remains is the exception at its end.
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*")
+
+_log = logging.getLogger("graph_runtime.server")
+
+
+class State(enum.StrEnum):
+    """Where a servable is in its life; the words are those of OVMS, but for FAILED, which it does not have."""
+
+    LOADING = "LOADING"
+    AVAILABLE = "AVAILABLE"
+    FAILED = "FAILED"
+
+
+@dataclass(slots=True)
+class Servable:
+    """A graph that is served, or that should be.
+
+    ``handle`` is there in the state AVAILABLE alone, ``reason`` in the state FAILED alone; ``settled`` is set in both.
+    """
+
+    spec: ServableSpec
+    state: State
+    settled: asyncio.Event
+    handle: Handle | None = None
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The model name of requests."""
+        return self.spec.name
+
+
+class Servables:
+    """All servables of a server, sorted by name."""
+
+    def __init__(self, backend: Backend, specs: Sequence[ServableSpec], load_wait_s: float) -> None:
+        self._backend = backend
+        self._load_wait_s = load_wait_s
+        self._by_name = {spec.name: Servable(spec, State.LOADING, asyncio.Event()) for spec in specs}
+        self.settled = asyncio.Event()
+        """Set when no servable is loading."""
+
+    def __iter__(self) -> Iterator[Servable]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every servable can be used."""
+        return all(servable.state is State.AVAILABLE for servable in self)
+
+    def occupancy(self, servable: Servable) -> Occupancy:
+        """How busy a servable is."""
+        return Occupancy(0, 0) if servable.handle is None else self._backend.occupancy(servable.handle)
+
+    def find(self, name: str) -> Servable:
+        """The servable of a name.
+
+        Raises:
+            RequestError: 404 ``model_not_found``; the text lists what there is.
+        """
+        servable = self._by_name.get(name)
+        if servable is None:
+            raise RequestError(
+                f"The model {_quoted(name)} does not exist{self._suggestion(name)}",
+                status=404,
+                param="model",
+                code="model_not_found",
+            )
+        return servable
+
+    async def available(self, name: str) -> Handle:
+        """The handle to run a servable with; waits a while for one that is loading.
+
+        Raises:
+            RequestError: 404 when nobody knows the name; 503 when the model failed to load (with the reason), or loads still.
+        """
+        servable = self.find(name)
+        if servable.handle is None and servable.state is State.LOADING:
+            try:
+                await asyncio.wait_for(servable.settled.wait(), self._load_wait_s)
+            except TimeoutError:
+                raise RequestError(
+                    f"The model {_quoted(name)} is still loading; try again in some seconds.",
+                    status=503,
+                    type="server_error",
+                    param="model",
+                    code="model_loading",
+                    headers=(("Retry-After", str(_RETRY_LOADING_S)),),
+                ) from None
+        if servable.handle is None:
+            raise RequestError(
+                f"The model {_quoted(name)} could not be loaded: {servable.reason}",
+                status=503,
+                type="server_error",
+                param="model",
+                code="model_load_failed",
+                headers=(("x-should-retry", "false"),),
+            )
+        return servable.handle
+
+    async def load_all(self) -> None:
+        """Load every servable; one that fails is marked, with its reason, and stops no other."""
+        turns = asyncio.Semaphore(LOADS_AT_ONCE)
+
+        async def load(servable: Servable) -> None:
+            async with turns:
+                await self._load(servable)
+
+        async with asyncio.TaskGroup() as group:
+            for servable in self:
+                group.create_task(load(servable))
+        self.settled.set()
+
+    async def _load(self, servable: Servable) -> None:
+        started = time.monotonic()
+        try:
+            servable.handle = await self._backend.load(servable.spec)
+        except Exception as error:
+            servable.reason = public_reason(error, servable.spec)
+            servable.state = State.FAILED
+            if isinstance(error, GraphError):  # the operator's to mend; it says where
+                _log.error("model %s cannot be served: %s", servable.name, _problems(error))
+            else:
+                _log.error("model %s cannot be served", servable.name, exc_info=error)
+        else:
+            servable.state = State.AVAILABLE
+            _log.info("model %s is available after %.1f s", servable.name, time.monotonic() - started)
+        servable.settled.set()
+
+    def _suggestion(self, name: str) -> str:
+        if not self._by_name:
+            return "; this server has no models."
+        near = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.6)
+        shown = ", ".join(list(self._by_name)[:_NAMES_SHOWN])
+        more = f" and {len(self) - _NAMES_SHOWN} more" if len(self) > _NAMES_SHOWN else ""
+        hint = f"; did you mean {_quoted(near[0])}?" if near else "."
+        return f"{hint} This server has: {shown}{more}"
+
+
+def public_reason(error: Exception, spec: ServableSpec) -> str:
+    """Why a model failed to load, as clients are told: every problem, without folders above the model or code."""
+    if not isinstance(error, GraphError):
+        return f"an unexpected {type(error).__name__}; the server's log says more"
+    base = str(spec.base_dir)
+    text = _problems(error).replace(f"{base}/", f"{spec.name}/").replace(base, spec.name)
+    return _TRACEBACK.sub("", text)
+
+
+def _problems(error: GraphError) -> str:
+    return "\n".join(map(str, error.problems)) if error.problems else str(error)
+
+
+def _quoted(name: str) -> str:
+    """A model name from outside as it may stand in a message: quoted, escaped, and not endless."""
+    return repr(name if len(name) <= 100 else name[:100] + "...")

@@ -1,0 +1,143 @@
+"""Everything that can be set, once: each field is a flag, an environment variable and a line of the help text.
+
+A flag wins over its environment variable, which wins over the default. This module needs the standard library alone, so
+that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT_PREFIX = "GRAPH_RUNTIME_"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+MIB = 1024 * 1024
+
+
+class SettingsError(ValueError):
+    """A flag or an environment variable has a value that cannot be used; the text names it."""
+
+
+def _port(text: str) -> int:
+    number = _whole(text)
+    if not 0 <= number <= 65535:
+        raise ValueError(f"{text!r} is not a port; give a number from 0 (any free port) to 65535")
+    return number
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+
+
+def _positive(text: str) -> int:
+    number = _whole(text)
+    if number < 1:
+        raise ValueError(f"{text!r} is too small; give 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{text!r} is not a number of seconds; give 0 or more")
+    return number
+
+
+def _log_level(text: str) -> str:
+    if text.upper() not in LOG_LEVELS:
+        raise ValueError(f"{text!r} is not a log level; give one of {', '.join(LOG_LEVELS)}")
+    return text.upper()
+
+
+def _address(text: str) -> str:
+    if not text.strip():
+        raise ValueError(
+            "the address is empty; give one such as 127.0.0.1, or 0.0.0.0 for every network of this machine"
+        )
+    return text.strip()
+
+
+def _about(help_text: str, parse: Callable[[str], Any], metavar: str) -> dict[str, Any]:
+    return {"help": help_text, "parse": parse, "metavar": metavar}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one server; picklable. Durations are seconds, sizes bytes."""
+
+    models: Path | None = field(
+        default=None,
+        metadata=_about(
+            "folder whose subfolders hold the graphs: each one with a graph.pbtxt is served under its relative path "
+            "(default: ./models if there is one, else the model that comes with graph-runtime)",
+            Path,
+            "DIR",
+        ),
+    )
+    rest_port: int = field(default=8000, metadata=_about("TCP port for HTTP; 0 takes any free one", _port, "PORT"))
+    rest_bind_address: str = field(
+        default="127.0.0.1",
+        metadata=_about(
+            "address to listen on; 0.0.0.0 opens the server to the network, without any password", _address, "ADDRESS"
+        ),
+    )
+    log_level: str = field(
+        default="INFO", metadata=_about(f"how much to log: {', '.join(LOG_LEVELS)}", _log_level, "LEVEL")
+    )
+    max_body_bytes: int = field(
+        default=64 * MIB, metadata=_about("largest request body that is read", _positive, "BYTES")
+    )
+    run_threads: int = field(default=64, metadata=_about("graph runs at the same time, in all", _positive, "N"))
+    runs_per_servable: int = field(
+        default=16, metadata=_about("graph runs at the same time, of one graph; more requests wait", _positive, "N")
+    )
+    load_wait_s: float = field(
+        default=30.0, metadata=_about("how long a request waits for a model that still loads", _seconds, "SECONDS")
+    )
+    shutdown_grace_s: float = field(
+        default=10.0, metadata=_about("how long a shutdown waits for cancelled runs to end", _seconds, "SECONDS")
+    )
+
+    @classmethod
+    def resolve(cls, flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+        """The settings from flags (by field name; None or absent means not given) and environment variables.
+
+        Raises:
+            SettingsError: an environment variable has a value that cannot be used.
+        """
+        given: dict[str, Any] = {}
+        for each in fields(cls):
+            variable = ENVIRONMENT_PREFIX + each.name.upper()
+            if flags.get(each.name) is not None:
+                given[each.name] = flags[each.name]
+            elif environment.get(variable):
+                try:
+                    given[each.name] = each.metadata["parse"](environment[variable])
+                except ValueError as error:
+                    raise SettingsError(f"environment variable {variable}: {error}") from None
+        return cls(**given)
+
+
+def misspelt_variables(environment: Mapping[str, str]) -> list[str]:
+    """One sentence for each environment variable that is nearly, but not quite, the name of a setting.
+
+    Other names with our prefix are left alone: Kubernetes sets GRAPH_RUNTIME_SERVICE_HOST and its like by itself.
+    """
+    known = [ENVIRONMENT_PREFIX + each.name.upper() for each in fields(Settings)]
+    found = []
+    for name in sorted(environment):
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+            found += (
+                [f"environment variable {name} is not known and has no effect; did you mean {near[0]}?"] if near else []
+            )
+    return found

@@ -1,0 +1,226 @@
+"""Small graphs to serve, so that most tests of the server need no image model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from pytest_aiohttp.plugin import AiohttpClient
+
+from calculators.http_payload import HttpPayload, RequestError
+from graph_runtime import Calculator, CalculatorContext, CalculatorContract, register_calculator
+from server.app import build_app
+from server.keys import SERVABLES
+from server.settings import Settings
+
+PATIENCE_S = 20.0
+
+
+class Gate:
+    """A meeting point between a test and the calculators that block or wait on it."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        """A calculator has arrived."""
+        self.released = threading.Event()
+        """It may go on."""
+        self.cancelled = threading.Event()
+        """It was told that its run was cancelled."""
+        self.entries = 0
+        """How many have arrived."""
+
+    async def wait_entered(self) -> None:
+        """Return when a calculator has arrived."""
+        assert await asyncio.to_thread(self.entered.wait, PATIENCE_S), "no calculator came to the gate"
+
+    async def wait_cancelled(self) -> None:
+        """Return when a calculator was told that its run is cancelled."""
+        assert await asyncio.to_thread(self.cancelled.wait, PATIENCE_S), "the run was never cancelled"
+
+    def pass_through(self) -> None:
+        """What a calculator does: arrive, and wait for the test."""
+        self.entries += 1
+        self.entered.set()
+        assert self.released.wait(PATIENCE_S), "the test never released the gate"
+
+
+class _Gates:
+    current = Gate()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    _Gates.current = Gate()
+    yield _Gates.current
+    _Gates.current.released.set()
+
+
+class _HttpCalculator(Calculator):
+    @classmethod
+    def get_contract(cls, cc: CalculatorContract) -> None:
+        cc.inputs["HTTP_REQUEST_PAYLOAD"].set(HttpPayload)
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].set(str)
+
+    def process(self, cc: CalculatorContext) -> None:
+        self.answer(cc, cc.inputs["HTTP_REQUEST_PAYLOAD"].value)
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        raise NotImplementedError
+
+
+@register_calculator
+class HttpEcho(_HttpCalculator):
+    """Tells what it was asked."""
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        told = {"uri": payload.uri, "json": payload.parsed_json, "agent": payload.headers.get("user-agent")}
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].add(json.dumps(told))
+
+
+@register_calculator
+class HttpRefuse(_HttpCalculator):
+    """Refuses in the way that the request asks for."""
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        raise RequestError(
+            "steps is too large: 500; the most is 100",
+            status=payload.parsed_json.get("status", 400),
+            param="steps",
+            code="invalid_value",
+            headers=(("Retry-After", "7"),),
+        )
+
+
+@register_calculator
+class HttpRaise(_HttpCalculator):
+    """Fails with a text that nobody outside may see."""
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        if payload.parsed_json.get("exit"):
+            raise SystemExit(3)
+        raise ValueError("/secret/path/model.bin is broken")
+
+
+@register_calculator
+class HttpBlock(_HttpCalculator):
+    """Works until the test releases it, or until it is cancelled."""
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        gate = _Gates.current
+
+        def cancelled() -> None:
+            gate.cancelled.set()
+            gate.released.set()
+
+        remove = cc.on_cancel(cancelled)
+        gate.pass_through()
+        remove()
+        if not cc.cancelled:
+            cc.outputs["HTTP_RESPONSE_PAYLOAD"].add('{"blocked":true}')
+
+
+@register_calculator
+class HttpStubborn(_HttpCalculator):
+    """Works until the test releases it, whoever cancels."""
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        _Gates.current.pass_through()
+
+
+@register_calculator
+class HttpAnswers(_HttpCalculator):
+    """Gives as many packets as it is asked for."""
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        for number in range(payload.parsed_json["answers"]):
+            cc.outputs["HTTP_RESPONSE_PAYLOAD"].add(json.dumps({"number": number}), timestamp=number)
+
+
+@register_calculator
+class HttpNotText(_HttpCalculator):
+    """Answers with something that is no text."""
+
+    @classmethod
+    def get_contract(cls, cc: CalculatorContract) -> None:
+        cc.inputs["HTTP_REQUEST_PAYLOAD"].set(HttpPayload)
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].set_any()
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].add({"not": "text"})
+
+
+@register_calculator
+class HttpSlowToLoad(HttpEcho):
+    """Takes until the test releases it to be loaded."""
+
+    @classmethod
+    def get_contract(cls, cc: CalculatorContract) -> None:
+        _Gates.current.pass_through()
+        super().get_contract(cc)
+
+
+@register_calculator
+class HttpBadPlugIn(HttpEcho):
+    """Tries to end the process while it is loaded."""
+
+    @classmethod
+    def get_contract(cls, cc: CalculatorContract) -> None:
+        raise SystemExit(3)
+
+
+class Models:
+    """A model folder that tests fill."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, name: str, calculator: str) -> Path:
+        """A graph with one node that speaks HTTP."""
+        return self.add_text(
+            name,
+            'input_stream: "HTTP_REQUEST_PAYLOAD:input"\n'
+            'output_stream: "HTTP_RESPONSE_PAYLOAD:output"\n'
+            "node {\n"
+            f'  name: "only" calculator: "{calculator}"\n'
+            '  input_stream: "HTTP_REQUEST_PAYLOAD:input"\n'
+            '  output_stream: "HTTP_RESPONSE_PAYLOAD:output"\n'
+            "}\n",
+        )
+
+    def add_text(self, name: str, text: str) -> Path:
+        """A graph file with this text."""
+        graph_file = self.folder / name / "graph.pbtxt"
+        graph_file.parent.mkdir(parents=True)
+        graph_file.write_text(text)
+        return graph_file
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Models:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return Models(folder)
+
+
+Client = TestClient[web.Request, web.Application]
+Serve = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture
+def serve(aiohttp_client: AiohttpClient, models: Models) -> Serve:
+    """Starts a server for the model folder on the loopback; returns a client when nothing loads any more."""
+
+    async def start(*, settled: bool = True, **settings: Any) -> Client:
+        client = await aiohttp_client(build_app(Settings(models=models.folder, **settings)))
+        if settled:
+            await client.app[SERVABLES].settled.wait()
+        return client
+
+    return start

@@ -1,0 +1,190 @@
+"""Who may end a run before its time: a client that leaves, an operator, a shutdown; also in a host application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import ClientSession, web
+
+from server import departures
+from server.app import build_app
+from server.keys import BACKEND, SERVABLES
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Client, Gate, Models, Serve
+
+PATH = "/v3/images/generations"
+BLOCK = {"model": "block"}
+
+
+async def _until_busy(client: Client, running: int, waiting: int, name: str = "block") -> None:
+    """Return when the servable is as busy as that; each look lets the event loop go round."""
+    handle = client.app[SERVABLES].find(name).handle
+    assert handle is not None
+    async with asyncio.timeout(20):
+        while client.app[BACKEND].occupancy(handle) != (running, waiting):
+            await client.get("/v2/health/live")
+
+
+async def test_a_client_that_leaves_cancels_its_run(serve: Serve, models: Models, gate: Gate) -> None:
+    models.add("block", "HttpBlock")
+    client = await serve()
+    asked = asyncio.create_task(client.post(PATH, json=BLOCK))
+    await gate.wait_entered()
+    asked.cancel()
+    await gate.wait_cancelled()
+    await _until_busy(client, 0, 0)
+
+
+async def test_a_client_that_breaks_the_connection_cancels_its_run(serve: Serve, models: Models, gate: Gate) -> None:
+    models.add("block", "HttpBlock")
+    client = await serve()
+    _, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(
+        b"POST /v1/images/generations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b'Content-Length: 17\r\n\r\n{"model":"block"}'
+    )
+    await writer.drain()
+    await gate.wait_entered()
+    writer.transport.abort()
+    await gate.wait_cancelled()
+
+
+async def test_a_client_that_leaves_while_it_waits_never_starts_a_run(serve: Serve, models: Models, gate: Gate) -> None:
+    models.add("block", "HttpBlock")
+    client = await serve(runs_per_servable=1)
+    first = asyncio.create_task(client.post(PATH, json=BLOCK))
+    await gate.wait_entered()
+    second = asyncio.create_task(client.post(PATH, json=BLOCK))
+    await _until_busy(client, 1, 1)
+    second.cancel()
+    await _until_busy(client, 1, 0)
+    gate.released.set()
+    assert (await first).status == 200
+    assert gate.entries == 1
+    assert (await client.post(PATH, json=BLOCK)).status == 200  # its slot was not lost
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["running", "waiting"])
+async def test_a_run_can_be_cancelled_by_its_request_id(
+    serve: Serve, models: Models, gate: Gate, waiting: bool
+) -> None:
+    models.add("block", "HttpBlock")
+    client = await serve(runs_per_servable=1)
+    asked = [asyncio.create_task(client.post(PATH, json=BLOCK, headers={"x-request-id": "first"}))]
+    await gate.wait_entered()
+    asked.append(asyncio.create_task(client.post(PATH, json=BLOCK, headers={"x-request-id": "second"})))
+    await _until_busy(client, 1, 1)
+    backend = client.app[BACKEND]
+    assert backend.cancel("nobody", "cancelled by its operator") == 0
+    assert backend.cancel("second" if waiting else "first", "cancelled by its operator") == 1
+    response = await asked[waiting]
+    assert response.status == 499
+    assert (await response.json())["error"] == {
+        "message": "The request was cancelled: cancelled by its operator.",
+        "type": "request_cancelled",
+        "param": None,
+        "code": "request_cancelled",
+    }
+    gate.released.set()
+    assert (await asked[not waiting]).status == 200
+
+
+async def test_a_shutdown_cancels_what_runs_and_what_waits_and_tells_the_clients(
+    serve: Serve, models: Models, gate: Gate
+) -> None:
+    models.add("block", "HttpBlock")
+    client = await serve(runs_per_servable=1)
+    asked = [asyncio.create_task(client.post(PATH, json=BLOCK)) for _ in range(2)]
+    await gate.wait_entered()
+    await _until_busy(client, 1, 1)
+    await client.server.close()
+    await gate.wait_cancelled()
+    for response in await asyncio.gather(*asked):
+        assert response.status == 503
+        assert response.headers["Retry-After"] == "5"
+        assert (await response.json())["error"] == {
+            "message": "The request was cancelled: the server is shutting down.",
+            "type": "server_error",
+            "param": None,
+            "code": "shutting_down",
+        }
+
+
+async def test_a_run_that_ignores_its_cancellation_does_not_hold_up_a_shutdown(
+    serve: Serve, models: Models, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    models.add("stubborn", "HttpStubborn")
+    client = await serve(shutdown_grace_s=0.01)
+    asked = asyncio.create_task(client.post(PATH, json={"model": "stubborn"}))
+    await gate.wait_entered()
+    await client.server.close()
+    assert (await asked).status == 503
+    assert "stubborn: 1 run(s) did not end in time" in caplog.text
+
+
+async def test_a_shutdown_does_not_wait_for_a_model_that_is_loading(serve: Serve, models: Models, gate: Gate) -> None:
+    models.add("slow", "HttpSlowToLoad")
+    client = await serve(settled=False)
+    await gate.wait_entered()
+    await client.server.close()  # the test's time limit is the assertion: the gate is still closed
+    assert client.app[SERVABLES].find("slow").handle is None
+
+
+Mounted = Callable[[], Awaitable[str]]
+
+
+@pytest.fixture
+async def mounted(models: Models, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mounted]:
+    """The server inside another application that knows nothing of it; returns its address."""
+    monkeypatch.setattr(departures, "LOOK_EVERY_S", 0.001)
+    host = web.Application(client_max_size=10)
+    host.add_subapp("/ai", build_app(Settings(models=models.folder)))
+    runner = web.AppRunner(host, handler_cancellation=False)
+    started = False
+
+    async def start() -> str:
+        nonlocal started
+        started = True
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}/ai"
+
+    yield start
+    assert started
+    await runner.cleanup()
+
+
+async def test_mounted_elsewhere_graphs_see_the_same_paths_and_bodies_of_any_size(
+    mounted: Mounted, models: Models
+) -> None:
+    models.add("echo", "HttpEcho")
+    url = await mounted()
+    async with ClientSession() as session:
+        async with session.post(
+            f"{url}{PATH}", json={"model": "echo", "prompt": "longer than the host allows"}
+        ) as response:
+            assert response.status == 200
+            assert response.headers["x-request-id"].startswith("req_")
+            assert (await response.json())["uri"] == PATH
+        async with session.get(f"{url}/") as page:
+            assert f"{url}/v3/models" in await page.text()
+        async with session.get(f"{url}/v3/models/nope") as unknown:
+            assert (await unknown.json())["error"]["code"] == "model_not_found"
+
+
+async def test_mounted_in_a_host_that_does_not_notice_a_client_that_leaves_still_cancels_its_run(
+    mounted: Mounted, models: Models, gate: Gate
+) -> None:
+    models.add("block", "HttpBlock")
+    url = await mounted()
+    async with ClientSession() as session:
+        asked = asyncio.create_task(session.post(f"{url}{PATH}", json=BLOCK))
+        await gate.wait_entered()
+        asked.cancel()
+        await gate.wait_cancelled()

@@ -1,0 +1,186 @@
+"""``graph-runtime check``: each kind of mistake, with its place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.cli import main
+from server.discovery import bundled_models_dir
+
+IMAGE_GRAPH = """\
+input_stream: "HTTP_REQUEST_PAYLOAD:input"
+output_stream: "HTTP_RESPONSE_PAYLOAD:output"
+
+node: {
+  name: "ImageGenExecutor"
+  calculator: "ImageGenCalculator"
+  input_stream: "HTTP_REQUEST_PAYLOAD:input"
+  input_side_packet: "IMAGE_GEN_NODE_RESOURCES:pipes"
+  output_stream: "HTTP_RESPONSE_PAYLOAD:output"
+  node_options: {
+      [type.googleapis.com / mediapipe.ImageGenCalculatorOptions]: {
+          models_path: "MODELS"
+          device: "CPU"
+      }
+  }
+}
+""".replace("MODELS", str(bundled_models_dir() / "shapes"))
+
+PASS = """\
+input_stream: "in"
+output_stream: "out"
+node { name: "first" calculator: "PassThroughCalculator" input_stream: "in" output_stream: "middle" }
+node { name: "second" calculator: "PassThroughCalculator" input_stream: "middle" output_stream: "out" }
+"""
+
+
+def _check(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    """The exit code, and the lines without the folder."""
+    (folder / "graph.pbtxt").write_text(text)
+    code = main(["check", str(folder / "graph.pbtxt")])
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return code, [line.removeprefix(f"{folder}/") for line in printed.out.splitlines()]
+
+
+@pytest.mark.parametrize("text", [IMAGE_GRAPH, PASS], ids=["image", "pass"])
+def test_a_good_graph_is_ok(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _check(text, tmp_path, capsys) == (0, ["graph.pbtxt: ok"])
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "start", "words"),
+    [
+        (
+            '"ImageGenCalculator"',
+            '"ImageGenCalculater"',
+            'graph.pbtxt:6:15: node "ImageGenExecutor": ',
+            ('Unable to find Calculator "ImageGenCalculater"', 'did you mean "ImageGenCalculator"?'),
+        ),
+        ("device:", "devise:", "graph.pbtxt:13:11: ", ("devise", 'did you mean "device"?')),
+        (
+            "models_path:",
+            "# models_path:",
+            'graph.pbtxt:11:7: node "ImageGenExecutor": ',
+            ('missing the required field "models_path"',),
+        ),
+        ('shapes"', 'nowhere"', "graph.pbtxt:12:24: ", ('node "ImageGenExecutor"', "is not a folder")),
+        ('device: "CPU"', "max_num_images_per_prompt: 0", "graph.pbtxt:13:38: ", ("must be at least 1",)),
+        (
+            '  input_side_packet: "IMAGE_GEN_NODE_RESOURCES:pipes"\n',
+            "",
+            'graph.pbtxt:6:15: node "ImageGenExecutor": ',
+            ('input_side_packet: "IMAGE_GEN_NODE_RESOURCES:pipes"',),
+        ),
+        (
+            "RESOURCES:pipes",
+            "RESOURCES:pipe",
+            "graph.pbtxt:",
+            ('node "ImageGenExecutor"', 'input_side_packet: "IMAGE_GEN_NODE_RESOURCES:pipes"'),
+        ),
+        ("node: {", "node: {{", "graph.pbtxt:4:8: ", ()),
+    ],
+    ids=[
+        "unknown calculator",
+        "misspelt option",
+        "missing models_path",
+        "no such model folder",
+        "option out of range",
+        "missing side packet",
+        "modified side packet",
+        "broken text",
+    ],
+)
+def test_a_mistake_in_an_image_graph_is_told_with_its_place(
+    right: str, wrong: str, start: str, words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert right in IMAGE_GRAPH
+    code, lines = _check(IMAGE_GRAPH.replace(right, wrong, 1), tmp_path, capsys)
+    assert code == 1
+    line = lines[0]
+    assert line.startswith(start)
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "start", "words"),
+    [
+        ('input_stream: "middle"', 'input_stream: "muddle"', 'graph.pbtxt:4:73: node "second": ', ("muddle",)),
+        ('output_stream: "out" }', 'output_stream: "middle" }', 'graph.pbtxt:4:97: node "second": ', ("middle",)),
+    ],
+    ids=["dangling stream", "two producers"],
+)
+def test_a_mistake_in_the_wiring_is_told_with_its_place(
+    right: str, wrong: str, start: str, words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert right in PASS
+    code, lines = _check(PASS.replace(right, wrong, 1), tmp_path, capsys)
+    assert code == 1
+    (line,) = [line for line in lines if line.startswith(start)]
+    for word in words:
+        assert word in line
+
+
+def test_all_mistakes_of_a_graph_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = IMAGE_GRAPH.replace("device:", "devise:").replace("shapes", "nowhere") + PASS.replace("PassThr", "PussThr")
+    code, lines = _check(text, tmp_path, capsys)
+    assert code == 1
+    assert len(lines) == len(set(lines)) == 4
+    assert all(any(word in line for line in lines) for word in ("devise", "nowhere", '"first"', '"second"'))
+
+
+def test_every_graph_below_a_folder_is_checked_each_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, text in (("good", PASS), ("org/bad", "node {"), (".hidden", "node {")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "graph.pbtxt").write_text(text)
+    assert main(["check", str(tmp_path), str(tmp_path / "good"), str(tmp_path / "good" / "graph.pbtxt")]) == 1
+    good, bad = capsys.readouterr().out.splitlines()
+    assert good == f"{tmp_path}/good/graph.pbtxt: ok"
+    assert bad.startswith(f"{tmp_path}/org/bad/graph.pbtxt:1:")
+
+
+def test_paths_are_printed_as_they_were_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "graph.pbtxt").write_text(PASS)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "cat"]) == 0
+    assert capsys.readouterr().out == "cat/graph.pbtxt: ok\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("nowhere", "{} does not exist"), ("empty", "there is no graph.pbtxt in or below {}")],
+)
+def test_nothing_to_check_is_a_wrong_command(
+    path: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["check", str(tmp_path / path)]) == 2
+    assert capsys.readouterr().err == f"graph-runtime check: {message.format(tmp_path / path)}\n"
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "graph.pbtxt").write_bytes(b'input_stream: "\xff\xfe"')
+    assert main(["check", str(tmp_path)]) == 1
+    assert str(tmp_path / "graph.pbtxt") in capsys.readouterr().out
+
+
+def test_the_bundled_model_is_checked_without_loading_any_library_of_the_server() -> None:
+    probe = (
+        "import sys; from server.cli import main; code = main(['check', sys.argv[1]])\n"
+        "heavy = {'aiohttp', 'openvino', 'openvino_genai', 'numpy', 'PIL', 'tqdm'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe, str(bundled_models_dir())], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("shapes/graph.pbtxt: ok\n")

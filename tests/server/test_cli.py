@@ -1,0 +1,113 @@
+"""The command line itself: spellings, help, usage errors, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server import cli
+from server.settings import Settings
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """Catches the settings instead of serving."""
+    import server.serve
+
+    caught: list[Settings] = []
+
+    def catch(settings: Settings) -> int:
+        caught.append(settings)
+        return 0
+
+    monkeypatch.setattr(server.serve, "serve", catch)
+    return caught
+
+
+@pytest.mark.parametrize("separator", ["-", "_"])
+def test_flags_may_be_written_with_either_separator(served: list[Settings], separator: str) -> None:
+    flags = [
+        "--models", "m", "--rest_port=1", "--rest_bind_address", "::1", "--log_level", "debug", "--max_body_bytes", "2",
+    ]  # fmt: skip
+    assert cli.main(["serve", *(flag.replace("_", separator) for flag in flags)]) == 0
+    assert served == [
+        Settings(models=Path("m"), rest_port=1, rest_bind_address="::1", log_level="DEBUG", max_body_bytes=2)
+    ]
+
+
+def test_without_flags_the_environment_counts(served: list[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPH_RUNTIME_REST_PORT", "9")
+    assert cli.main(["serve"]) == 0
+    assert served[0].rest_port == 9
+
+
+def test_a_variable_that_cannot_be_used_is_a_usage_error(
+    served: list[Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRAPH_RUNTIME_REST_PORT", "nine")
+    assert cli.main(["serve"]) == 2
+    assert capsys.readouterr().err == (
+        "graph-runtime serve: environment variable GRAPH_RUNTIME_REST_PORT: 'nine' is not a whole number\n"
+    )
+    assert served == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "--rest_port", "x"], "argument --rest_port: 'x' is not a whole number"),
+        (["serve", "--rest-port", "70000"], "argument --rest-port: '70000' is not a port"),
+        (["serve", "--log_level", "loud"], "argument --log_level: 'loud' is not a log level; give one of DEBUG"),
+        (["serve", "--prot", "1"], "unrecognized arguments: --prot 1"),
+        (["serve", "--rest", "1"], "unrecognized arguments: --rest 1"),
+        (["generate", "a cat"], "the following arguments are required: -o/--output"),
+        (["generate", "a cat", "-o", "x.png", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (
+            ["generate", "a cat", "-o", "x.png", "--guidance", "nan"],
+            "argument --guidance: 'nan' is not a finite number",
+        ),
+        (["generate", "a cat", "-o", "x.png", "--guidance", "x"], "argument --guidance: could not convert string"),
+        (["check"], "the following arguments are required: PATH"),
+        ([], "the following arguments are required: COMMAND"),
+        (["bake"], "invalid choice: 'bake'"),
+    ],
+)
+def test_a_wrong_command_line_is_told_and_exits_with_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_names_every_setting_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", "--help"]) == 0
+    options = capsys.readouterr().out.partition("options:")[2]
+    for setting in fields(Settings):
+        assert options.count(f"  --{setting.name} ") == 1
+        assert "_" not in setting.name or f"--{setting.name.replace('_', '-')}" not in options
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["generate", "-h"], ["check", "-h"]])
+def test_help_is_quick_because_it_loads_nothing(arguments: list[str]) -> None:
+    probe = (
+        "import sys; from server.cli import main; code = main(sys.argv[1:])\n"
+        "heavy = {'aiohttp', 'asyncio', 'openvino', 'numpy', 'google.protobuf', 'graph_runtime'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe, *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: graph-runtime")
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_check", interrupt)
+    assert cli.main(["check", "x"]) == 130

@@ -1,0 +1,177 @@
+"""The backend alone: resources, unloading, and work on threads that nobody waits for any more."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from calculators.http_payload import HttpPayload
+from graph_runtime import GraphError
+from server import local_backend
+from server.backend import Handle, RunRequest, StoppedError
+from server.discovery import ServableSpec, find_servables
+from server.local_backend import LocalBackend, in_thread
+from server.servables import public_reason
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Gate, Models
+
+PATIENCE_S = 20
+
+
+class _Resources:
+    """Stands in for loaded models."""
+
+    def __init__(self) -> None:
+        self.side_packets: dict[str, Any] = {}
+        self.closed = threading.Event()
+        self.may_close = threading.Event()
+        self.may_close.set()
+
+    def close(self) -> None:
+        assert self.may_close.wait(PATIENCE_S)
+        self.closed.set()
+
+
+@pytest.fixture
+def resources(monkeypatch: pytest.MonkeyPatch) -> _Resources:
+    made = _Resources()
+    monkeypatch.setattr(local_backend, "load_resources", lambda *_, **__: made)
+    return made
+
+
+def _spec(models: Models) -> ServableSpec:
+    (spec,) = find_servables(models.folder)
+    return spec
+
+
+def _run(backend: LocalBackend, handle: Handle) -> asyncio.Task[list[Any]]:
+    async def collect() -> list[Any]:
+        events = backend.run(handle, RunRequest("id", {"input": HttpPayload.json("/v3/x", {"answers": 3})}))
+        async with aclosing(events):
+            return [event async for event in events]
+
+    return asyncio.create_task(collect())
+
+
+async def test_a_run_gives_the_packets_of_the_graph_as_events_in_order(models: Models) -> None:
+    models.add("answers", "HttpAnswers")
+    backend = LocalBackend(Settings())
+    handle = await backend.load(_spec(models))
+    assert await _run(backend, handle) == [("output", f'{{"number": {number}}}', number) for number in range(3)]
+    assert await backend.close() == []
+
+
+async def test_handles_and_specifications_can_be_sent_to_another_process(models: Models) -> None:
+    models.add("answers", "HttpAnswers")
+    backend = LocalBackend(Settings())
+    handle = await backend.load(_spec(models))
+    assert pickle.loads(pickle.dumps((handle, _spec(models)))) == (handle, _spec(models))
+    await backend.close()
+
+
+async def test_two_loads_of_one_graph_live_side_by_side(models: Models) -> None:
+    models.add("answers", "HttpAnswers")
+    backend = LocalBackend(Settings())
+    old, new = [await backend.load(_spec(models)) for _ in range(2)]
+    await backend.unload(old)
+    assert len(await _run(backend, new)) == 3
+    await backend.close()
+
+
+async def test_unloading_waits_for_the_runs_that_go_on(models: Models, gate: Gate, resources: _Resources) -> None:
+    models.add("block", "HttpBlock")
+    backend = LocalBackend(Settings())
+    handle = await backend.load(_spec(models))
+    running = _run(backend, handle)
+    await gate.wait_entered()
+    unloading = asyncio.create_task(backend.unload(handle))
+    await asyncio.sleep(0)
+    assert not resources.closed.is_set()
+    gate.released.set()
+    await unloading
+    assert resources.closed.is_set()
+    assert [event.value for event in await running] == ['{"blocked":true}']
+
+
+async def test_a_stopped_backend_runs_nothing_more(models: Models) -> None:
+    models.add("answers", "HttpAnswers")
+    backend = LocalBackend(Settings())
+    handle = await backend.load(_spec(models))
+    backend.stop("the server is shutting down")
+    with pytest.raises(StoppedError, match="^the server is shutting down$"):
+        await _run(backend, handle)
+    await backend.close()
+
+
+async def test_closing_tells_what_was_not_given_back_in_time(models: Models, resources: _Resources) -> None:
+    models.add("answers", "HttpAnswers")
+    backend = LocalBackend(Settings(shutdown_grace_s=0.01))
+    await backend.load(_spec(models))
+    resources.may_close.clear()
+    assert await backend.close() == ["answers: its resources were not given back in time"]
+    resources.may_close.set()
+
+
+async def test_resources_of_a_load_that_nobody_waits_for_any_more_are_given_back(
+    models: Models, gate: Gate, resources: _Resources
+) -> None:
+    models.add("slow", "HttpSlowToLoad")
+    backend = LocalBackend(Settings())
+    loading = asyncio.create_task(backend.load(_spec(models)))
+    await gate.wait_entered()
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    assert not resources.closed.is_set()
+    gate.released.set()
+    assert await asyncio.to_thread(resources.closed.wait, PATIENCE_S)
+    await backend.close()
+
+
+async def test_a_result_that_comes_just_before_the_cancellation_is_taken_back_too() -> None:
+    worked, undone = threading.Event(), threading.Event()
+    waiting = asyncio.create_task(
+        in_thread("work", lambda: worked.set() or 7, undo=lambda result: undone.set() if result == 7 else None)  # type: ignore[func-returns-value]  # set() and the value in one expression
+    )
+    await asyncio.sleep(0)  # it starts
+    worked.wait(PATIENCE_S)  # without giving the event loop a chance to notice
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await asyncio.to_thread(undone.wait, PATIENCE_S)
+
+
+async def test_what_work_raises_reaches_the_one_who_waits() -> None:
+    def fail(error: BaseException) -> None:
+        raise error
+
+    with pytest.raises(KeyError):
+        await in_thread("work", lambda: fail(KeyError("x")))
+    with pytest.raises(RuntimeError, match=r"^work: raised SystemExit\(3\)$"):
+        await in_thread("work", lambda: fail(SystemExit(3)))
+
+
+def test_clients_are_not_told_of_folders_and_code(models: Models) -> None:
+    models.add("plug", "HttpEcho")
+    try:
+        compile("1 +", f"{models.folder}/plug/code.py", "exec")
+    except SyntaxError as caught:
+        import traceback
+
+        text = "".join(traceback.format_exception(caught))
+    error = GraphError(
+        f"the plug-in x:Y cannot be imported:\n{text}see {models.folder}/plug/graph.pbtxt and {models.folder}/plug"
+    )
+    reason = public_reason(error, _spec(models))
+    assert reason.startswith("the plug-in x:Y cannot be imported:\n")
+    assert "SyntaxError: invalid syntax" in reason
+    assert "Traceback" not in reason
+    assert str(models.folder) not in reason
+    assert reason.endswith("see plug/graph.pbtxt and plug")

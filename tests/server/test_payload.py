@@ -1,0 +1,236 @@
+"""What becomes of request bodies: every refusal, and the packet of a good one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import ClientResponse
+
+from calculators.http_payload import RequestError
+from server.payload import parse_object
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Models, Serve
+
+PATH = "/v3/images/generations"
+JSON = {"Content-Type": "application/json"}
+
+
+async def _error(response: ClientResponse) -> dict[str, Any]:
+    error: dict[str, Any] = (await response.json())["error"]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "The body is not valid JSON: Expecting value at line 1, column 1."),
+        (b'{"a": 1', "The body is not valid JSON: Expecting ',' delimiter at line 1, column 8."),
+        (b'{"a": 1,\n "b" 2}', "The body is not valid JSON: Expecting ':' delimiter at line 2, column 6."),
+        (b'{"a": 1} x', "The body is not valid JSON: Extra data at line 1, column 10."),
+        (b'{"a": NaN}', "NaN is not a JSON number."),
+        (b'{"a": [-Infinity]}', "-Infinity is not a JSON number."),
+        (b'{"a": 1e999}', "The number 1e999 is too large."),
+        (b'{"a": "\xff"}', "The body is not UTF-8: byte 8 is 0xff."),
+        (b'{"a": "\\ud800"}', "The JSON body has a text with half of a surrogate pair (\\ud800 to \\udfff alone)."),
+        (b'{"\\udfff": 1}', "The JSON body has a text with half of a surrogate pair (\\ud800 to \\udfff alone)."),
+        (b"[1]", 'The JSON body has to be an object, such as {"model": "..."}, not an array.'),
+        (b"null", 'The JSON body has to be an object, such as {"model": "..."}, not null.'),
+        (b'"text"', 'The JSON body has to be an object, such as {"model": "..."}, not a string.'),
+        (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "The JSON body is more than 100 levels deep."),
+        (b'{"a": ' + b"[" * 200_000, "The JSON body is more than 100 levels deep."),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused_with_the_place(body: bytes, message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_object(body)
+    assert (caught.value.message, caught.value.status, caught.value.code) == (message, 400, "invalid_json")
+
+
+def test_a_whole_number_with_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(RequestError, match="^The body is not valid JSON: Exceeds the limit") as caught:
+        parse_object(b'{"a": ' + b"9" * 5000 + b"}")
+    assert caught.value.status == 400
+
+
+def test_a_key_that_stands_twice_is_refused_and_named() -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_object(b'{"prompt": "a", "n": 1, "prompt": "b"}')
+    assert caught.value.message == "The key 'prompt' stands twice in one JSON object; give it once."
+    assert (caught.value.param, caught.value.code) == ("prompt", "invalid_json")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": ' + b"[" * 99 + b"]" * 99 + b"}",
+        json.dumps({"brackets in a text": "[" * 500}).encode(),
+        b"\xef\xbb\xbf" + b'{"with a byte order mark": 1}',
+        '{"emoji": "\U0001f600", "pair": "\\ud83d\\ude00"}'.encode(),
+        b'{"a": {"x": 1}, "b": {"x": 1}}',
+    ],
+)
+def test_a_good_body_is_taken_as_it_is(body: bytes) -> None:
+    assert parse_object(body) == json.loads(body.decode("utf-8-sig"))
+
+
+async def test_a_graph_gets_uri_headers_and_parsed_body(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve()
+    response = await client.post(
+        "/v1/some/call%20here?api-version=2&x=%20", json={"model": "echo", "n": 2}, headers={"User-Agent": "me"}
+    )
+    assert await response.json() == {
+        "uri": "/v1/some/call here?api-version=2&x=%20",
+        "json": {"model": "echo", "n": 2},
+        "agent": "me",
+    }
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=utf8"]
+)
+async def test_json_is_known_by_its_content_type(serve: Serve, models: Models, content_type: str) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve()
+    response = await client.post(PATH, data=b'{"model":"echo"}', headers={"Content-Type": content_type})
+    assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("content_type", "message"),
+    [
+        ("text/plain", "Content-Type 'text/plain' is not accepted; send the body as application/json."),
+        (
+            "application/x-www-form-urlencoded",
+            "Content-Type 'application/x-www-form-urlencoded' is not accepted; send the body as application/json.",
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            "This server does not read multipart/form-data yet, so it cannot take uploaded pictures; "
+            "send the body as application/json.",
+        ),
+        ("application/json; charset=latin-1", "JSON is UTF-8; charset 'latin-1' is not accepted."),
+    ],
+)
+async def test_another_content_type_is_refused_and_the_accepted_one_named(
+    serve: Serve, models: Models, content_type: str, message: str
+) -> None:
+    client = await serve()
+    response = await client.post("/v3/images/edits", data=b"{}", headers={"Content-Type": content_type})
+    assert response.status == 415
+    assert await _error(response) == {
+        "message": message,
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "unsupported_media_type",
+    }
+
+
+async def test_a_request_without_content_type_is_refused(serve: Serve) -> None:
+    client = await serve()
+    response = await client.post(PATH, data=b"{}", skip_auto_headers=["Content-Type"])
+    assert response.status == 415
+    assert (await _error(response))[
+        "message"
+    ] == "The Content-Type header is missing; send the body as application/json."
+
+
+async def test_broken_json_is_refused_in_openais_form_with_its_place(serve: Serve) -> None:
+    client = await serve()
+    response = await client.post(PATH, data=b'{"model": "shapes", "prompt": }', headers=JSON)
+    assert response.status == 400
+    assert await _error(response) == {
+        "message": "The body is not valid JSON: Expecting value at line 1, column 31.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_json",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        (
+            {"prompt": "x"},
+            'The model is missing: give "model" with the name of one; GET /v3/models lists them.',
+            "missing_required_parameter",
+        ),
+        ({"model": 7}, "model has to be a string, not a number.", "invalid_type"),
+        ({"model": None}, "model has to be a string, not null.", "invalid_type"),
+        ({"model": True}, "model has to be a string, not a boolean.", "invalid_type"),
+        ({"model": ["echo"]}, "model has to be a string, not an array.", "invalid_type"),
+        ({"model": ""}, "model is empty: give the name of one; GET /v3/models lists them.", "invalid_value"),
+    ],
+)
+async def test_a_request_has_to_name_its_model(serve: Serve, body: dict[str, Any], message: str, code: str) -> None:
+    client = await serve()
+    response = await client.post(PATH, json=body)
+    assert response.status == 400
+    assert await _error(response) == {
+        "message": message,
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": code,
+    }
+
+
+async def test_a_body_at_the_limit_is_read_and_one_byte_more_is_refused(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve(max_body_bytes=1000)
+    body = b'{"model":"echo","x":"' + b"y" * 977 + b'"}'
+    assert len(body) == 1000
+    assert (await client.post(PATH, data=body, headers=JSON)).status == 200
+    response = await client.post(PATH, data=body + b" ", headers=JSON)
+    assert response.status == 413
+    assert await _error(response) == {
+        "message": "The body is larger than 1000 bytes, the most that this server reads.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "request_too_large",
+    }
+
+
+async def test_a_body_of_unknown_length_is_held_to_the_limit_too(serve: Serve) -> None:
+    client = await serve(max_body_bytes=1000)
+
+    async def chunks() -> Any:
+        for _ in range(20):
+            yield b" " * 100
+
+    assert (await client.post(PATH, data=chunks(), headers=JSON)).status == 413
+
+
+async def test_the_limit_counts_what_comes_out_of_a_compressed_body(serve: Serve) -> None:
+    client = await serve(max_body_bytes=10_000)
+    bomb = gzip.compress(b" " * 10_000_000)
+    assert len(bomb) < 10_000
+    response = await client.post(PATH, data=bomb, headers=JSON | {"Content-Encoding": "gzip"})
+    assert response.status == 413
+
+
+async def test_a_compressed_body_is_read(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve()
+    body = gzip.compress(b'{"model":"echo"}')
+    assert (await client.post(PATH, data=body, headers=JSON | {"Content-Encoding": "gzip"})).status == 200
+
+
+async def test_a_body_with_damaged_compression_is_refused(serve: Serve) -> None:
+    client = await serve()
+    response = await client.post(PATH, data=b"this is no gzip", headers=JSON | {"Content-Encoding": "gzip"})
+    assert response.status == 400
+    assert (await _error(response))["code"] == "invalid_body"
+
+
+async def test_a_large_body_is_parsed_like_a_small_one(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve()
+    body = {"model": "echo", "text": "y" * 600_000}
+    response = await client.post(PATH, json=body)
+    assert (await response.json())["json"] == body
+    refused = await client.post(PATH, data=b"[" + b"1," * 200_000 + b"1]", headers=JSON)
+    assert (refused.status, (await _error(refused))["code"]) == (400, "invalid_json")

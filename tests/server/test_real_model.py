@@ -1,0 +1,251 @@
+"""The whole way, with the model that comes with the project: one served process, real clients."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.model
+
+RED_ON_BLUE = "a red circle on a blue background"
+
+# The seed's document, verbatim.
+SEED_GRAPH = """\
+input_stream: "HTTP_REQUEST_PAYLOAD:input"
+output_stream: "HTTP_RESPONSE_PAYLOAD:output"
+
+node: {
+  name: "ImageGenExecutor"
+  calculator: "ImageGenCalculator"
+  input_stream: "HTTP_REQUEST_PAYLOAD:input"
+  input_side_packet: "IMAGE_GEN_NODE_RESOURCES:pipes"
+  output_stream: "HTTP_RESPONSE_PAYLOAD:output"
+  node_options: {
+      [type.googleapis.com / mediapipe.ImageGenCalculatorOptions]: {
+          models_path: "./"
+          device: "CPU"
+      }
+  }
+}
+"""
+
+# After the signal: the server's process must never have had OpenVINO in it.
+PROGRAM = """
+import sys
+from server.cli import main
+code = main(["serve", "--rest_port", "0", "--models", sys.argv[1]])
+loaded = [name for name in sys.modules if name.partition(".")[0] in ("openvino", "openvino_genai", "openvino_tokenizers")]
+assert not loaded, loaded
+sys.exit(code)
+"""
+
+
+class Server:
+    def __init__(self, models: Path, log: Path) -> None:
+        self.log = log
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(models)], stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().split()[3]
+        self.ready = self.process.stdout.readline().strip()
+        self.curl = self.process.stdout.readline().strip()
+
+    def lanes(self) -> list[int]:
+        """The ids of its child processes."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+    def client(self, version: str = "v3", **settings: Any) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/{version}", api_key="unused", **settings)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves the shapes model under two names, one of them nested, beside a broken graph."""
+    from server.discovery import bundled_models_dir
+
+    folder = tmp_path_factory.mktemp("served")
+    models = folder / "models"
+    for name in ("shapes", "OpenVINO/shapes-int8-ov"):
+        (models / name).mkdir(parents=True)
+        for part in (bundled_models_dir() / "shapes").iterdir():
+            if part.name != "graph.pbtxt":
+                (models / name / part.name).symlink_to(part)
+        (models / name / "graph.pbtxt").write_text(SEED_GRAPH)
+    (models / "broken").mkdir()
+    (models / "broken" / "graph.pbtxt").write_text(SEED_GRAPH)  # without a model beside it
+    running = Server(models, folder / "log")
+    yield running
+    if running.process.poll() is None:
+        running.process.send_signal(signal.SIGTERM)
+        running.process.wait(60)
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+
+
+def _is_red_on_blue(b64: str | None) -> bool:
+    assert b64 is not None
+    file = Image.open(BytesIO(base64.b64decode(b64)))
+    assert (file.format, file.size) == ("PNG", (64, 64))
+    image = file.convert("RGB")
+    red, green, blue = image.resize((1, 1), box=(28, 28, 36, 36)).getpixel((0, 0))  # type: ignore[misc]  # RGB has three
+    corners = [image.getpixel(at) for at in ((2, 2), (61, 2), (2, 61), (61, 61))]
+    return red > 150 > max(green, blue) and all(b > 150 > max(r, g) for r, g, b in corners)  # type: ignore[misc]  # as above
+
+
+def test_the_curl_line_of_the_start_works_as_it_stands(server: Server) -> None:
+    assert server.ready == f"Not ready: broken failed to load; {server.url}/v2/health/ready says why. Try:"
+    assert server.curl.startswith(f"curl {server.url}/v3/images/generations")
+    done = subprocess.run(["sh", "-c", f"{server.curl} -sS"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert _is_red_on_blue(answer["data"][0]["b64_json"])
+    assert abs(answer["created"] - time.time()) < 60
+
+
+def test_a_raw_body_with_a_seed_gives_the_same_picture_from_both_models(server: Server) -> None:
+    pictures = []
+    for model, path in (("shapes", "v3"), ("OpenVINO/shapes-int8-ov", "v1")):
+        body = f'{{"model":"{model}","prompt":"{RED_ON_BLUE}","rng_seed":7,"num_inference_steps":10}}'
+        request = urllib.request.Request(
+            f"{server.url}/{path}/images/generations", body.encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            pictures.append(json.load(response)["data"][0]["b64_json"])
+    assert pictures[0] == pictures[1]
+    assert _is_red_on_blue(pictures[0])
+
+
+@pytest.mark.parametrize("version", ["v1", "v3"])
+def test_the_openai_client_gets_pictures_and_the_list_of_models(server: Server, version: str) -> None:
+    with server.client(version) as client:
+        answer = client.images.generate(
+            model="shapes", prompt=RED_ON_BLUE, n=2, size="64x64", extra_body={"rng_seed": 7, "num_inference_steps": 10}
+        )
+        assert answer.data is not None
+        assert [_is_red_on_blue(each.b64_json) for each in answer.data] == [True, True]
+        assert answer.size == "64x64"
+        states = {model.id: getattr(model, "state", None) for model in client.models.list()}
+        assert states == {"OpenVINO/shapes-int8-ov": "AVAILABLE", "broken": "FAILED", "shapes": "AVAILABLE"}
+        assert client.models.retrieve("OpenVINO/shapes-int8-ov").id == "OpenVINO/shapes-int8-ov"
+
+
+def test_the_openai_client_understands_refusals(server: Server) -> None:
+    with server.client(max_retries=0) as client:
+        with pytest.raises(openai.BadRequestError) as bad:
+            client.images.generate(model="shapes", prompt="x", n=11)
+        assert (bad.value.param, bad.value.request_id is not None) == ("n", True)
+        with pytest.raises(openai.NotFoundError) as unknown:
+            client.images.generate(model="shapse", prompt="x")
+        assert unknown.value.code == "model_not_found"
+    with server.client() as client, pytest.raises(openai.InternalServerError) as failed:  # 503, and not tried again
+        client.images.generate(model="broken", prompt="x")
+    assert failed.value.code == "model_load_failed"
+    assert "model_index.json is missing" in failed.value.message
+    assert str(server.log.parent) not in failed.value.message
+    assert server.log.read_text().count("model=broken") == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({}, "prompt"),
+        ({"prompt": 7}, "prompt"),
+        ({"prompt": "x", "n": "2"}, "n"),
+        ({"prompt": "x", "n": 11}, "n"),
+        ({"prompt": "x", "n": 0}, "n"),
+        ({"prompt": "x", "size": "4104x64"}, "size"),
+        ({"prompt": "x", "size": "65x64"}, "size"),
+        ({"prompt": "x", "size": "big"}, "size"),
+        ({"prompt": "x", "num_inference_steps": 0}, "num_inference_steps"),
+        ({"prompt": "x", "num_inference_steps": 101}, "num_inference_steps"),
+        ({"prompt": "x", "colour": "red"}, "colour"),
+    ],
+)
+def test_a_bad_request_is_a_400_that_names_the_parameter(server: Server, fields: dict[str, Any], param: str) -> None:
+    with server.client(max_retries=0) as client, pytest.raises(openai.BadRequestError) as caught:
+        client.post("/images/generations", body={"model": "shapes", **fields}, cast_to=object)
+    assert caught.value.param == param
+    assert caught.value.type == "invalid_request_error"
+
+
+def test_several_clients_at_once_all_get_their_own_picture(server: Server) -> None:
+    wanted = {"a red circle on a blue background": 0, "a blue circle on a red background": 2}
+
+    def colour(prompt: str) -> int:
+        with server.client() as client:
+            answer = client.images.generate(
+                model="shapes", prompt=prompt, extra_body={"num_inference_steps": 10, "guidance_scale": 3.5}
+            )
+        assert answer.data is not None
+        assert answer.data[0].b64_json is not None
+        image = Image.open(BytesIO(base64.b64decode(answer.data[0].b64_json))).convert("RGB")
+        middle: tuple[int, ...] = image.getpixel((32, 32))  # type: ignore[assignment]  # RGB has three
+        return middle.index(max(middle))
+
+    prompts = list(wanted) * 4
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(colour, prompts)) == [wanted[prompt] for prompt in prompts]
+
+
+def test_a_lane_that_dies_costs_one_clear_error_and_comes_back(server: Server) -> None:
+    before = server.lanes()
+    assert len(before) == 2
+    for lane in before:
+        os.kill(lane, signal.SIGKILL)
+    with server.client(max_retries=0) as client:
+        with suppress(openai.InternalServerError):  # this one may meet the dead lane, or the new one
+            _draw(client)
+        assert _is_red_on_blue(_draw(client))
+
+
+def _draw(client: openai.OpenAI) -> str | None:
+    answer = client.images.generate(model="shapes", prompt=RED_ON_BLUE, extra_body={"num_inference_steps": 10})
+    assert answer.data is not None
+    return answer.data[0].b64_json
+
+
+def _page(server: Server) -> str:
+    with urllib.request.urlopen(f"{server.url}/", timeout=30) as response:
+        return str(response.read(), "utf-8")
+
+
+def test_at_the_end_a_running_generation_is_cancelled_and_no_process_is_left(server: Server) -> None:
+    with ThreadPoolExecutor(1) as pool, server.client(max_retries=0) as client:
+        asked = pool.submit(
+            client.images.generate,
+            model="shapes",
+            prompt="x",
+            n=10,
+            size="512x512",
+            extra_body={"num_inference_steps": 100},
+        )
+        while "1 running" not in _page(server):
+            assert not asked.done()
+        lanes = server.lanes()
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(openai.InternalServerError) as cancelled:
+            asked.result(60)
+        assert cancelled.value.code == "shutting_down"
+        assert server.process.wait(60) == 0, server.log.read_text()
+    assert lanes
+    assert not any(Path(f"/proc/{lane}").exists() for lane in lanes)
+    assert "Traceback" not in server.log.read_text()

@@ -1,0 +1,227 @@
+"""``graph-runtime serve`` as a process: its first lines, its port, its signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from server.cli import main
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Models
+
+# The process needs a calculator that this test can hold on to; it is registered as an embedding program would do it.
+PROGRAM = """
+import sys, threading
+from graph_runtime import Calculator, register_calculator
+from calculators import HttpPayload
+
+class _Http(Calculator):
+    @classmethod
+    def get_contract(cls, cc):
+        cc.inputs["HTTP_REQUEST_PAYLOAD"].set(HttpPayload)
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].set(str)
+
+@register_calculator
+class Echo(_Http):
+    def process(self, cc):
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].add('{"echo":true}')
+
+@register_calculator
+class Wait(_Http):
+    def process(self, cc):
+        gone = threading.Event()
+        cc.on_cancel(gone.set)
+        print("waiting", flush=True)
+        gone.wait()
+        print("cancelled", flush=True)
+
+@register_calculator
+class Deaf(_Http):
+    def process(self, cc):
+        print("waiting", flush=True)
+        threading.Event().wait()
+
+from server.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Server:
+    """A server process with its standard output as lines."""
+
+    def __init__(self, *arguments: str, cwd: Path) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GRAPH_RUNTIME_")}
+        self._stderr = cwd / "stderr"
+        with self._stderr.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, "serve", "--rest_port", "0", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=cwd,
+                env=environment,
+            )
+        self.url = ""
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def first_lines(self) -> list[str]:
+        """The lines up to the curl line."""
+        lines = [self.line(), self.line(), self.line()]
+        self.url = lines[0].split()[3]
+        return lines
+
+    def errors(self) -> str:
+        return self._stderr.read_text()
+
+    def post(self, body: dict[str, Any]) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/v3/call", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
+
+
+class Asker(threading.Thread):
+    """A client that asks on a thread of its own."""
+
+    def __init__(self, server: Server, body: dict[str, Any]) -> None:
+        super().__init__()
+        self._server = server
+        self._body = body
+        self._status = 200
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._server.post(self._body)
+        except urllib.error.HTTPError as error:
+            self._status = error.code
+            error.close()
+
+    def status(self) -> int:
+        """The status of the answer."""
+        self.join(30)
+        assert not self.is_alive(), "there was no answer"
+        return self._status
+
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    started: list[Server] = []
+
+    def start(*arguments: str) -> Server:
+        started.append(Server(*arguments, cwd=tmp_path))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.process.kill()
+        server.process.wait()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+
+
+def test_it_says_where_and_what_and_how_to_call_and_ends_with_0_at_a_signal(
+    start_server: StartServer, models: Models
+) -> None:
+    models.add("echo", "Echo")
+    models.add("a/b", "Echo")
+    server = start_server("--models", str(models.folder))
+    first, second, third = server.first_lines()
+    assert first == f"graph-runtime is at {server.url} and serves a/b, echo, from {models.folder}"
+    assert server.url.startswith("http://127.0.0.1:")
+    assert second == "Ready. Try:"
+    assert third == f"  curl {server.url}/v3/models"
+    assert server.post({"model": "echo"}) == {"echo": True}
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    assert "Traceback" not in server.errors()
+
+
+def test_models_in_the_current_folder_are_served_without_any_flag(start_server: StartServer, models: Models) -> None:
+    models.add("echo", "Echo")
+    first, _, _ = start_server().first_lines()
+    assert first.endswith(f"serves echo, from {models.folder}")
+
+
+def test_a_model_that_fails_is_told_at_start_and_the_others_are_served(
+    start_server: StartServer, models: Models
+) -> None:
+    models.add("echo", "Echo")
+    models.add("typo", "Ehco")
+    server = start_server("--models", str(models.folder))
+    _, second, _ = server.first_lines()
+    assert second == f"Not ready: typo failed to load; {server.url}/v2/health/ready says why. Try:"
+    assert server.post({"model": "echo"}) == {"echo": True}
+    assert 'model typo cannot be served: typo/graph.pbtxt:4:28: node "only": ' in server.errors()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cancels_the_running_request_and_tells_its_client(
+    start_server: StartServer, models: Models, number: signal.Signals
+) -> None:
+    models.add("wait", "Wait")
+    server = start_server("--models", str(models.folder))
+    server.first_lines()
+    client = Asker(server, {"model": "wait"})
+    assert server.line() == "waiting"
+    server.process.send_signal(number)
+    assert server.line() == "cancelled"
+    assert server.process.wait(30) == 0
+    assert client.status() == 503
+
+
+def test_a_run_that_ignores_everything_does_not_keep_the_process_alive(
+    start_server: StartServer, models: Models
+) -> None:
+    models.add("deaf", "Deaf")
+    server = start_server("--models", str(models.folder), "--shutdown_grace_s", "0.1")
+    server.first_lines()
+    client = Asker(server, {"model": "deaf"})
+    assert server.line() == "waiting"
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    assert client.status() == 503
+    assert "1 graph run(s) ignore that they were cancelled; leaving without them" in server.errors()
+
+
+def test_a_busy_port_is_told_before_anything_is_loaded(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        assert main(["serve", "--models", str(models.folder), "--rest_port", str(port)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"graph-runtime serve: port {port} on 127.0.0.1 is in use by another program; "
+        "choose one with --rest_port (0 takes any free one)\n"
+    )
+
+
+def test_an_address_of_another_machine_is_told(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["serve", "--models", str(models.folder), "--rest_port", "0", "--rest_bind_address", "192.0.2.1"]
+    assert main(arguments) == 1
+    assert "'192.0.2.1' is not an address of this machine" in capsys.readouterr().err
+
+
+def test_a_model_folder_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--models", str(tmp_path / "nowhere"), "--rest_port", "0"]) == 2
+    assert capsys.readouterr().err == f"graph-runtime serve: model folder '{tmp_path}/nowhere' does not exist\n"
