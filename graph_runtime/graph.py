@@ -113,8 +113,13 @@ class CalculatorGraph:
             raise GraphError("observe_output_stream() is called during a run", code=StatusCode.FAILED_PRECONDITION)
         self._observers.append((stream_name, callback_fn, observe_timestamp_bounds))
 
-    def start_run(self, input_side_packets: Mapping[str, Any] | None = None) -> None:
+    def start_run(self, input_side_packets: Mapping[str, Any] | None = None, *, deferred: bool = False) -> None:
         """Begin a run. Values that are no Packets are wrapped.
+
+        Args:
+            input_side_packets: name -> packet or value.
+            deferred: run nothing before a thread waits for the graph. Saves waking a worker thread, which costs more than a
+                small graph does, where the caller adds its packets and waits at once.
 
         Raises:
             GraphError: a side packet is missing or of a wrong type; or the former run has not ended.
@@ -130,7 +135,7 @@ class CalculatorGraph:
         }
         self._check_side_packets(side_packets)
         observers = [(name, Observer(_named(callback, name), bounds)) for name, callback, bounds in self._observers]
-        self._run = Run(self._plan, side_packets, observers, self._executors)
+        self._run = Run(self._plan, side_packets, observers, self._executors, deferred=deferred)
         self._run.start()
 
     def _check_side_packets(self, given: Mapping[str, Packet]) -> None:

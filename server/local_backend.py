@@ -246,7 +246,7 @@ class _Run:
             graph = CalculatorGraph(self.loaded.plan)
             for port in self.loaded.plan.graph_outputs:
                 graph.observe_output_stream(port[2], self._emit)
-            graph.start_run({**self.loaded.resources.side_packets, **self.request.side_packets})
+            graph.start_run({**self.loaded.resources.side_packets, **self.request.side_packets}, deferred=True)
             # cancel() sets the reason before it looks for the graph, we do it the other way round: one of us sees both.
             self._graph = graph
             if self._cancelled is not None:

@@ -19,6 +19,7 @@ from graph_runtime.errors import GraphError, code_of
 from graph_runtime.packet import Packet
 from graph_runtime.port_types import type_check
 from graph_runtime.stream_handlers.fixed_size import FixedSizeInputStreamHandler, WatchedQueue
+from graph_runtime.tags import TagMap
 from graph_runtime.timestamp import DONE, MAX, MIN, next_allowed
 
 if TYPE_CHECKING:
@@ -159,6 +160,14 @@ class NodeState:
                 stream.close()
         self.run.node_closed(self)
 
+    def release(self) -> None:
+        """The run is over: let go of everything that points back to it."""
+        if self.context is not None:
+            self.context.inputs = _NO_INPUTS
+            self.context.outputs = _NO_OUTPUTS
+        self.context = self.calculator = None
+        del self.run, self.handler
+
     def failure(self, phase: str, error: Exception) -> GraphError:
         """``error`` as the run's error, in MediaPipe's words."""
         text = str(error) or type(error).__name__
@@ -235,3 +244,7 @@ def bound_after(timestamp: int, offset: int) -> int:
     if timestamp == MAX:
         return next_allowed(MAX) if offset >= 0 else next_allowed(MAX + offset)
     return next_allowed(timestamp)
+
+
+_NO_INPUTS: Final[Ports[InputStream]] = Ports.of([], TagMap([]), "input streams")
+_NO_OUTPUTS: Final[Ports[OutputStream]] = Ports.of([], TagMap([]), "output streams")

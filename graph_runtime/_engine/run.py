@@ -75,8 +75,11 @@ class Run:
         side_packets: Mapping[str, Packet],
         observers: list[tuple[str, Observer]],
         executors: Mapping[str, Submit] | None = None,
+        *,
+        deferred: bool = False,
     ) -> None:
         self.plan = plan
+        self._deferred = deferred
         self.pools = {
             name: Pool(
                 executor.max_threads,
@@ -113,7 +116,7 @@ class Run:
         """Whether a caller has waited for the end: its errors are told once, as MediaPipe does."""
         self.cancelled = False
         self.done = threading.Event()
-        self.throttle = Throttle(plan, self.nodes)
+        self.throttle = Throttle(plan.max_queue_size, plan.ancestors, self.nodes)
         self._unopened = list(self.nodes)
         self._sources: list[NodeState] = []
         self._waiting_sources: list[NodeState] = []
@@ -407,6 +410,15 @@ class Run:
             node.close(regular=regular)
         for pool in self.pools.values():
             pool.heap.clear()
+        # Without its loops of references a run is freed at once; servers make thousands of them a second.
+        for node in self.nodes:
+            node.release()
+        for stream in self.streams:
+            stream.sinks.clear()
+            stream.observers.clear()
+        self.steps.clear()
+        self.nodes = []
+        self.throttle = _NO_THROTTLE
         self.done.set()
         self._tell_watchers()
 
@@ -425,7 +437,7 @@ class Run:
 
     def _post(self, act: Callable[[Packet], None], packet: Packet) -> None:
         self._inbox.append((act, packet))
-        if not self._token.locked():
+        if not self._token.locked() and not self._deferred:
             self._want_thread(self._default)
 
     def _want_thread(self, pool: Pool) -> None:
@@ -476,7 +488,7 @@ class Run:
             if self._watchers:
                 self._tell_watchers()
         # What came while this thread was leaving saw the token taken and asked nobody.
-        if self._inbox and not self.done.is_set() and not self._token.locked():
+        if self._inbox and not self.done.is_set() and not self._token.locked() and not self._deferred:
             self._want_thread(self._default)
         return is_quiet
 
@@ -542,7 +554,7 @@ class Run:
     def _needs_help(self) -> bool:
         """Whether a waiting thread could drain something that no other thread will."""
         return (
-            self._default.submit is None
+            (self._default.submit is None or self._deferred)
             and (bool(self._inbox) or bool(self._default.heap))
             and not self._token.locked()
         )
@@ -573,7 +585,7 @@ class Run:
             self._watchers += 1
         try:
             while not has_room():
-                if self._default.submit is None:  # an application thread executor: a blocked add runs the graph
+                if self._default.submit is None or self._deferred:  # as in MediaPipe, a blocked add then runs the graph
                     self._enter()
                     self._drain_and_leave(self._default)
                     continue
@@ -612,3 +624,4 @@ def _callback_failure(error: Exception) -> GraphError:
 
 
 _NO_PACKET: Final = Packet(NOTHING)
+_NO_THROTTLE: Final = Throttle(0, (), [])

@@ -10,13 +10,13 @@ Queues are looked at only when a packet is added to one that is not empty, which
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graph_runtime._engine.node import NodeState
-    from graph_runtime.plan import Plan
 
 
 @dataclass(slots=True)
@@ -30,8 +30,9 @@ class _Full:
 class Throttle:
     """The full queues of one run."""
 
-    def __init__(self, plan: Plan, nodes: list[NodeState]) -> None:
-        self._plan = plan
+    def __init__(self, limit: int, ancestors: Sequence[frozenset[int | str]], nodes: Sequence[NodeState]) -> None:
+        self._limit = limit
+        self._ancestors = ancestors
         self._nodes = nodes
         self._limits: dict[int, int] = {}
         self._full: dict[int, _Full] = {}
@@ -46,7 +47,7 @@ class Throttle:
 
     def look_at(self, queue: deque[Any]) -> None:
         """A packet is about to be added to ``queue``: remember it if that makes it full."""
-        limit = self._limits.get(id(queue), self._plan.max_queue_size)
+        limit = self._limits.get(id(queue), self._limit)
         owner = self._owners.get(id(queue))
         if owner is not None and len(queue) + 1 >= limit:
             self._full[id(queue)] = _Full(queue, limit, *owner)
@@ -58,7 +59,7 @@ class Throttle:
         for key, full in list(self._full.items()):
             if len(full.queue) < full.limit:
                 self._full.pop(key, None)
-            elif producer in self._plan.ancestors[full.node.plan.id]:
+            elif producer in self._ancestors[full.node.plan.id]:
                 return True
         return False
 

@@ -10,38 +10,34 @@ from typing import Final
 IDLE_LIMIT_S: Final = 60.0
 """A thread without work for this long ends."""
 
-_tasks: deque[Callable[[], None]] = deque()
-_wanted = threading.Semaphore(0)
-_lock = threading.Lock()
-_free = 0
+_idle: deque[_Worker] = deque()
+
+
+class _Worker(threading.Thread):
+    def __init__(self, task: Callable[[], None]) -> None:
+        super().__init__(name="graph_runtime worker", daemon=True)
+        self.task: Callable[[], None] | None = task
+        self.gate = threading.Lock()  # a bare lock: half the price of a semaphore, and waking happens for every run
+        self.gate.acquire()
+
+    def run(self) -> None:
+        while self.task is not None:
+            self.task()
+            self.task = None  # do not keep a finished graph alive while waiting
+            _idle.append(self)
+            if not self.gate.acquire(timeout=IDLE_LIMIT_S):
+                try:
+                    _idle.remove(self)
+                except ValueError:
+                    self.gate.acquire()  # somebody took this worker in the same instant: its task is on the way
 
 
 def submit(task: Callable[[], None]) -> None:
     """Run ``task()`` soon on one of the threads; it must not raise. Never blocks."""
-    global _free
-    _tasks.append(task)
-    with _lock:
-        start = _free <= 0
-        if not start:
-            _free -= 1
-    if start:
-        threading.Thread(target=_work, name="graph_runtime worker", daemon=True).start()
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        _Worker(task).start()
     else:
-        _wanted.release()
-
-
-def _work() -> None:
-    global _free
-    while True:
-        task = _tasks.popleft()
-        task()
-        del task  # do not keep a finished graph alive while waiting
-        with _lock:
-            _free += 1
-        if not _wanted.acquire(timeout=IDLE_LIMIT_S):
-            with _lock:
-                if _free > 0:
-                    _free -= 1
-                    return
-            # Somebody claimed this thread in the same instant: its release is on the way.
-            _wanted.acquire()
+        worker.task = task
+        worker.gate.release()
