@@ -15,6 +15,7 @@ from graph_runtime.errors import GraphError, Problem, StatusCode, combine, raise
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.packet import Packet
 from graph_runtime.plan import Plan
+from graph_runtime.poller import OutputStreamPoller
 from graph_runtime.port_types import packet_mismatch
 from graph_runtime.timestamp import UNSET, as_timestamp, is_allowed_in_stream
 from graph_runtime.validated_graph_config import ValidatedGraphConfig, plan_from_keywords
@@ -73,6 +74,7 @@ class CalculatorGraph:
         self._observers: list[tuple[str, Callable[[str, Packet], object], bool]] = []
         self._run: Run | None = None
         self._last_side_packets: dict[str, Packet] = {}
+        self._outputs_seen = self._outputs_waited_for = 0
         self.graph_input_stream_add_mode = GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
         """Whether adding to a full graph waits, or raises with code UNAVAILABLE."""
 
@@ -113,6 +115,16 @@ class CalculatorGraph:
             raise GraphError("observe_output_stream() is called during a run", code=StatusCode.FAILED_PRECONDITION)
         self._observers.append((stream_name, callback_fn, observe_timestamp_bounds))
 
+    def add_output_stream_poller(self, stream_name: str, observe_timestamp_bounds: bool = False) -> OutputStreamPoller:
+        """An object to take the packets of any stream from, in all following runs.
+
+        Raises:
+            GraphRuntimeError: there is no such stream (NOT_FOUND), or a run is going on.
+        """
+        poller = OutputStreamPoller(stream_name, lambda: self._run)
+        self.observe_output_stream(stream_name, lambda _, packet: poller.put(packet), observe_timestamp_bounds)
+        return poller
+
     def start_run(self, input_side_packets: Mapping[str, Any] | None = None, *, deferred: bool = False) -> None:
         """Begin a run. Values that are no Packets are wrapped.
 
@@ -134,7 +146,9 @@ class CalculatorGraph:
             for name, value in (input_side_packets or {}).items()
         }
         self._check_side_packets(side_packets)
-        observers = [(name, Observer(_named(callback, name), bounds)) for name, callback, bounds in self._observers]
+        observers = [
+            (name, Observer(self._counted(callback, name), bounds)) for name, callback, bounds in self._observers
+        ]
         self._run = Run(self._plan, side_packets, observers, self._executors, deferred=deferred)
         self._run.start()
 
@@ -223,6 +237,27 @@ class CalculatorGraph:
         if run.errors and not run.is_over:
             raise combine("CalculatorGraph::Run() failed: ", run.errors)
 
+    def wait_for_observed_output(self, timeout_s: float | None = None) -> None:
+        """Return when an observed stream has given something since the last call.
+
+        Raises:
+            GraphRuntimeError: the run is over (OUT_OF_RANGE, ``Graph is done.``), or the time is (DEADLINE_EXCEEDED).
+        """
+        run = self._started("WaitForObservedOutput")
+        if not run.wait_for(lambda: self._outputs_seen > self._outputs_waited_for, timeout_s):
+            raise GraphError(f"No observed output within {timeout_s:g} s", code=StatusCode.DEADLINE_EXCEEDED)
+        if self._outputs_seen == self._outputs_waited_for:
+            raise GraphError("Graph is done.", code=StatusCode.OUT_OF_RANGE)
+        self._outputs_waited_for = self._outputs_seen
+
+    def pause(self) -> None:
+        """Start no further calls of nodes until ``resume``; those that run go on."""
+        self._started("Pause").pause()
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        self._started("Resume").resume()
+
     def wait_until_done(self, timeout_s: float | None = None) -> None:
         """Return when the run has ended, which needs all graph inputs to be closed.
 
@@ -276,6 +311,13 @@ class CalculatorGraph:
 
     # ---- helpers
 
+    def _counted(self, callback: Callable[[str, Packet], object], name: str) -> Callable[[Packet], None]:
+        def call(packet: Packet) -> None:
+            self._outputs_seen += 1
+            callback(name, packet)
+
+        return call
+
     def _is_running(self) -> bool:
         return self._run is not None and not self._run.done.is_set()
 
@@ -293,10 +335,3 @@ class CalculatorGraph:
             f'{what} called on input stream "{stream}" which is not a graph input stream; the graph inputs are: {have}',
             code=StatusCode.INTERNAL,
         )
-
-
-def _named(callback: Callable[[str, Packet], object], name: str) -> Callable[[Packet], None]:
-    def call(packet: Packet) -> None:
-        callback(name, packet)
-
-    return call

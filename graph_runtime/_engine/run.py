@@ -123,6 +123,7 @@ class Run:
         self._closed_inputs: set[str] = set()
         self._inputs_ended = 0
         self._stop_sources = False
+        self._paused = False
         self._inbox: deque[Event] = deque()
         self._token = threading.Lock()
         self._inside: set[int] = set()
@@ -208,6 +209,22 @@ class Run:
         self._refuse_inside("wait_until_done")
         return self._wait(self.done.is_set, timeout_s, for_idle=False)
 
+    def wait_for(self, is_over: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Help until ``is_over()`` or the end of the run; False when ``timeout_s`` seconds passed first.
+
+        Who makes it true while another thread waits has to call ``tell_watchers``.
+        """
+        self._refuse_inside("waiting for output")
+        return self._wait(lambda: is_over() or self.done.is_set(), timeout_s, for_idle=False)
+
+    def pause(self) -> None:
+        """Start no further calls until ``resume``."""
+        self._post(partial(self._on_pause, True), _NO_PACKET)
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        self._post(partial(self._on_pause, False), _NO_PACKET)
+
     # ---- for steps: the caller holds the token
 
     def fail(self, error: GraphError) -> None:
@@ -287,25 +304,24 @@ class Run:
 
     # ---- draining: the caller holds the token
 
-    def _drain(self, pool: Pool) -> None:
-        """Work until there is nothing that this pool may do now."""
+    def _drain(self, pool: Pool, until: Callable[[], bool] | None = None) -> None:
+        """Work until there is nothing that this pool may do now, or ``until()`` says that it is enough."""
         thread = threading.get_ident()
         self._inside.add(thread)
         heap, steps, inbox = pool.heap, self.steps, self._inbox
         try:
             while not self.done.is_set():
-                while heap:
+                while heap and not self._paused:
                     if inbox:
                         self._take_inbox()
-                    if heap:
+                    elif heap:
                         steps[heappop(heap)]()
                 if inbox:
                     self._take_inbox()
-                elif not self._idle(pool):
+                elif self._paused or (until is not None and until()) or not self._idle(pool):
                     break
-        except (
-            BaseException
-        ) as error:  # KeyboardInterrupt in a calculator, or a fault of the engine: nobody may wait for ever
+        except BaseException as error:
+            # KeyboardInterrupt in a calculator, or a fault of the engine: nobody may wait for ever.
             self.errors.append(GraphError(f"The run was interrupted: {error!r}", code=StatusCode.CANCELLED))
             self.claims.clear()
             self.done.set()
@@ -325,7 +341,7 @@ class Run:
                 self.fail(error)
             except Exception as error:  # a callback of the user's on an observed graph input
                 self.fail(_callback_failure(error))
-        self._tell_watchers()
+        self.tell_watchers()
 
     def _idle(self, pool: Pool) -> bool:
         """Nothing is ready in ``pool``: open nodes, run a source, or end. False when there is nothing to do for it now."""
@@ -383,7 +399,7 @@ class Run:
                     )
                 )
                 return True
-        self._tell_watchers()
+        self.tell_watchers()
         return bool(self._sources)
 
     def _open_nodes(self) -> bool:
@@ -420,7 +436,7 @@ class Run:
         self.nodes = []
         self.throttle = _NO_THROTTLE
         self.done.set()
-        self._tell_watchers()
+        self.tell_watchers()
 
     def _on_start(self, _: Packet) -> None:
         self._open_nodes()
@@ -429,6 +445,9 @@ class Run:
     def _on_close_input(self, stream: StreamState, _: Packet) -> None:
         self._inputs_ended += 1
         stream.close()
+
+    def _on_pause(self, paused: bool, _: Packet) -> None:
+        self._paused = paused
 
     def _on_stop_sources(self, _: Packet) -> None:
         self._stop_sources = True
@@ -471,22 +490,22 @@ class Run:
                     )  # runs other nodes of the pool, or takes over if this one gets stuck in a call
                 self._drain_and_leave(pool, is_worker=True)
 
-    def _drain_and_leave(self, pool: Pool, *, is_worker: bool = False) -> bool:
+    def _drain_and_leave(self, pool: Pool, *, is_worker: bool = False, until: Callable[[], bool] | None = None) -> bool:
         """Drain with the token in hand, then give it up; whether the run was quiet at that moment."""
         is_quiet = True
         try:
-            self._drain(pool)
+            self._drain(pool, until)
             is_quiet = self.done.is_set() or not (
                 self._inbox or self._detached or any(each.heap for each in self.pools.values())
             )
-            if not is_quiet:
+            if not is_quiet and not self._paused:
                 self._dispatch()
         finally:
             if is_worker:
                 pool.active -= 1
             self._token.release()
             if self._watchers:
-                self._tell_watchers()
+                self.tell_watchers()
         # What came while this thread was leaving saw the token taken and asked nobody.
         if self._inbox and not self.done.is_set() and not self._token.locked() and not self._deferred:
             self._want_thread(self._default)
@@ -538,7 +557,8 @@ class Run:
                     self._enter()
                 elif not self._token.acquire(timeout=max(0.0, deadline - monotonic())):
                     return is_over()
-                if self._drain_and_leave(self._default) and (for_idle or self.done.is_set()):
+                is_quiet = self._drain_and_leave(self._default, until=None if for_idle else is_over)
+                if is_quiet and (for_idle or self.done.is_set()):
                     return True
             if is_over():
                 return True
@@ -598,7 +618,8 @@ class Run:
             self._watchers -= 1
         return True
 
-    def _tell_watchers(self) -> None:
+    def tell_watchers(self) -> None:
+        """Make waiting threads look again at what they wait for."""
         if self._watchers:
             with self._changed:
                 self._changed.notify_all()

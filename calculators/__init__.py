@@ -1,0 +1,13 @@
+"""Calculators for graphs, and what their nodes need.
+
+* ``http_payload``: the packet that carries an HTTP request, and the error that refuses one.
+* ``resources``: ``load_resources`` loads what nodes need before a graph runs (models), without any server.
+* ``core``: MediaPipe's general calculators. ``image_gen``: image generation with OpenVINO GenAI.
+
+Importing this package loads neither numpy nor OpenVINO.
+"""
+
+from calculators.http_payload import HttpPayload, RequestError
+from calculators.resources import Resources, check_resources, load_resources
+
+__all__ = ["HttpPayload", "RequestError", "Resources", "check_resources", "load_resources"]

@@ -1,0 +1,75 @@
+"""What can go wrong with a model or a generation: LoadError for the operator, and the RequestErrors that a client sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from calculators.http_payload import RequestError
+from graph_runtime.errors import StatusCode
+
+DO_NOT_RETRY = ("x-should-retry", "false")
+"""Header that keeps OpenAI's clients from trying again what would only fail again, at the cost of a generation each time."""
+
+
+class LoadError(Exception):
+    """A model could not be loaded.
+
+    Attributes:
+        message: why.
+        field: the node option at fault, or None.
+        code: the status code.
+    """
+
+    def __init__(
+        self, message: str, *, field: str | None = None, code: StatusCode = StatusCode.FAILED_PRECONDITION
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.message, self.field, self.code)
+
+
+def _rebuild(message: str, field: str | None, code: StatusCode) -> LoadError:
+    return LoadError(message, field=field, code=code)
+
+
+class GenerationCancelledError(RequestError):
+    """The caller cancelled before the pictures were finished."""
+
+
+def cancelled_error() -> GenerationCancelledError:
+    """For whoever waits for a cancelled generation. Status 499 is what proxies log for a client that left."""
+    return GenerationCancelledError(
+        "The request was cancelled.", status=499, type="request_cancelled", code="request_cancelled"
+    )
+
+
+def failed_error(reason: str) -> RequestError:
+    """OpenVINO GenAI refused or failed; the same request would fail again."""
+    return RequestError(
+        f"Image generation failed: {reason}",
+        status=500,
+        type="server_error",
+        code="generation_failed",
+        headers=[DO_NOT_RETRY],
+    )
+
+
+def crashed_error(how: str) -> RequestError:
+    """The process that ran the generation ended; the same request would probably end the next one too."""
+    return RequestError(
+        f"The image engine {how} while it worked on this request, and is started again for others.",
+        status=500,
+        type="server_error",
+        code="engine_crashed",
+        headers=[DO_NOT_RETRY],
+    )
+
+
+def unavailable_error(reason: str, retry_after_s: float | None = None) -> RequestError:
+    """The model cannot take requests now; later perhaps."""
+    headers = [] if retry_after_s is None else [("retry-after", str(max(1, round(retry_after_s))))]
+    return RequestError(reason, status=503, type="server_error", code="model_unavailable", headers=headers)

@@ -1,0 +1,103 @@
+"""The kinds of pipelines that OpenVINO GenAI runs, and what a request may ask of each (source: OpenVINO GenAI 2026.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+DIFFUSION_SCHEDULERS: Final = frozenset(
+    {
+        "DDIMScheduler", "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "LCMScheduler",
+        "LMSDiscreteScheduler", "PNDMScheduler",
+    }
+)  # fmt: skip
+_FLOW_SCHEDULERS: Final = frozenset({"FlowMatchEulerDiscreteScheduler"})
+_CLIP: Final = frozenset({"CLIPTextModel"})
+_CLIP_PROJECTED: Final = frozenset({"CLIPTextModelWithProjection"})
+_VAE: Final = frozenset({"AutoencoderKL"})
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A kind of pipeline and what OpenVINO GenAI makes of it.
+
+    Attributes:
+        title: its name for people.
+        text_encoders, denoiser, vae: component name in model_index.json -> the classes that GenAI runs.
+        schedulers: the scheduler classes that it can use.
+        optional: components that may be missing (null in model_index.json).
+        prompts: how many separate prompts it reads.
+        negative_prompts: how many negative prompts it reads.
+        guidance_scale: GenAI's own default.
+        max_sequence_length: the most tokens that its long text encoder takes; None where it has none.
+        sample_size: GenAI's own default in latent pixels; None where it stands in the denoiser's configuration.
+        patch: how many latent pixels the denoiser takes as one, unless its configuration says otherwise.
+    """
+
+    title: str
+    text_encoders: Mapping[str, frozenset[str]]
+    denoiser: Mapping[str, frozenset[str]]
+    schedulers: frozenset[str]
+    prompts: int
+    negative_prompts: int
+    guidance_scale: float
+    vae: frozenset[str] = _VAE
+    optional: frozenset[str] = frozenset()
+    max_sequence_length: int | None = None
+    sample_size: int | None = None
+    patch: int = 1
+
+
+_UNET: Final = MappingProxyType({"unet": frozenset({"UNet2DConditionModel"})})
+_SD: Final = Family(
+    "Stable Diffusion", MappingProxyType({"text_encoder": _CLIP}), _UNET, DIFFUSION_SCHEDULERS,
+    prompts=1, negative_prompts=1, guidance_scale=7.5,
+)  # fmt: skip
+_LCM: Final = Family(
+    "Latent Consistency Model", MappingProxyType({"text_encoder": _CLIP}), _UNET, DIFFUSION_SCHEDULERS,
+    prompts=1, negative_prompts=0, guidance_scale=8.5,
+)  # fmt: skip
+_SDXL: Final = Family(
+    "Stable Diffusion XL", MappingProxyType({"text_encoder": _CLIP, "text_encoder_2": _CLIP_PROJECTED}), _UNET,
+    DIFFUSION_SCHEDULERS, prompts=2, negative_prompts=2, guidance_scale=5.0,
+)  # fmt: skip
+_SD3: Final = Family(
+    "Stable Diffusion 3",
+    MappingProxyType(
+        {"text_encoder": _CLIP_PROJECTED, "text_encoder_2": _CLIP_PROJECTED, "text_encoder_3": frozenset({"T5EncoderModel"})}
+    ),
+    MappingProxyType({"transformer": frozenset({"SD3Transformer2DModel"})}), _FLOW_SCHEDULERS,
+    prompts=3, negative_prompts=3, guidance_scale=7.0, optional=frozenset({"text_encoder_3"}), max_sequence_length=512, patch=2,
+)  # fmt: skip
+_FLUX: Final = Family(
+    "FLUX", MappingProxyType({"text_encoder": _CLIP, "text_encoder_2": frozenset({"T5EncoderModel"})}),
+    MappingProxyType({"transformer": frozenset({"FluxTransformer2DModel"})}), _FLOW_SCHEDULERS,
+    prompts=2, negative_prompts=0, guidance_scale=3.5, max_sequence_length=512, sample_size=128, patch=2,
+)  # fmt: skip
+_FLUX2_KLEIN: Final = Family(
+    "FLUX.2 klein", MappingProxyType({"text_encoder": frozenset({"Qwen3ForCausalLM"})}),
+    MappingProxyType({"transformer": frozenset({"Flux2Transformer2DModel"})}), _FLOW_SCHEDULERS,
+    prompts=1, negative_prompts=0, guidance_scale=4.0, vae=frozenset({"AutoencoderKL", "AutoencoderKLFlux2"}),
+    max_sequence_length=512, sample_size=128, patch=2,
+)  # fmt: skip
+
+FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
+    {
+        "StableDiffusionPipeline": _SD,
+        "LatentConsistencyModelPipeline": _LCM,
+        "StableDiffusionXLPipeline": _SDXL,
+        "StableDiffusion3Pipeline": _SD3,
+        "FluxPipeline": _FLUX,
+        "Flux2KleinPipeline": _FLUX2_KLEIN,
+    }
+)
+"""``_class_name`` in model_index.json -> family, for text to image."""
+
+INPAINTING_ONLY: Final = frozenset(
+    {
+        "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusion3InpaintPipeline",
+        "FluxInpaintPipeline", "FluxFillPipeline",
+    }
+)  # fmt: skip

@@ -1,0 +1,261 @@
+"""Lanes: who runs the generations of a loaded model, one at a time, first come first served.
+
+A :class:`Lane` is all that the rest of the package knows. :class:`QueuedLane` is the queue that both kinds share;
+:class:`ThreadLane` runs the engine in this process, ``process_lane.ProcessLane`` in a supervised child.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import Any, Final, Protocol
+
+from calculators.image_gen.errors import cancelled_error, unavailable_error
+from calculators.image_gen.generation import Cancellation, GenerationRequest, GenerationResult, OnCancel, OnStep
+from calculators.image_gen.model_folder import ModelInfo
+from calculators.image_gen.options import LoadSettings
+
+_log = logging.getLogger(__name__)
+
+
+class Lane(Protocol):
+    """Runs the generations of one loaded model."""
+
+    def generate(
+        self, request: GenerationRequest, *, on_cancel: OnCancel | None = None, on_step: OnStep | None = None
+    ) -> GenerationResult:
+        """Wait for a turn, draw, return the pictures; blocks the calling thread, any number of threads may wait.
+
+        Args:
+            request: with a seed.
+            on_cancel: where to register for cancellation. A request that waits then never starts; one that runs ends at its next
+                step. The caller gets its error at once in either case.
+            on_step: told about each step.
+
+        Raises:
+            GenerationCancelledError: the caller cancelled.
+            RequestError: the generation failed (500), or the lane is closed or cannot start its engine (503).
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What the lane is and does, as JSON values."""
+
+    def close(self) -> None:
+        """Give the model back. Who waits or runs gets an error. Closing twice is fine."""
+
+
+class Job:
+    """A request on its way through a lane. The first outcome counts; later ones are dropped."""
+
+    def __init__(self, request: GenerationRequest, on_step: OnStep | None) -> None:
+        self.request = request
+        self.cancellation = Cancellation()
+        self._on_step = on_step
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._outcome: GenerationResult | BaseException | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is an outcome."""
+        return self._ended.is_set()
+
+    def end(self, outcome: GenerationResult | BaseException) -> None:
+        """Give the waiting caller its result, or the error to raise."""
+        with self._lock:
+            if self._outcome is None:
+                self._outcome = outcome
+                self._ended.set()
+
+    def wait(self) -> GenerationResult:
+        """The result, once it is there."""
+        self._ended.wait()
+        outcome = self._outcome
+        if isinstance(outcome, GenerationResult):
+            return outcome
+        assert outcome is not None
+        raise outcome
+
+    def cancelled(self) -> bool:
+        """Whether to stop working on it."""
+        return self.cancellation.cancelled
+
+    def step(self, done: int, total: int) -> None:
+        """Tell the caller about a step. What the caller's function raises is logged, and ends the reports, not the generation."""
+        on_step = self._on_step
+        if on_step is None or self.ended:
+            return
+        try:
+            on_step(done, total)
+        except Exception:
+            self._on_step = None
+            _log.exception("an on_step function failed; it is not called again for this request")
+
+
+class QueuedLane(ABC):
+    """The queue of a lane, and the thread that serves it.
+
+    Args:
+        name: for the thread and for messages.
+    """
+
+    kind = ""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._changed = threading.Condition()
+        self._waiting: deque[Job] = deque()
+        self._running: Job | None = None
+        self._closed = False
+        self._served = 0
+        self._thread = threading.Thread(target=self._serve, name=f"image lane {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve; called once, by the constructor of a subclass when it is ready."""
+        _open_lanes.add(self)
+        self._thread.start()
+
+    def generate(
+        self, request: GenerationRequest, *, on_cancel: OnCancel | None = None, on_step: OnStep | None = None
+    ) -> GenerationResult:
+        """See :class:`Lane`."""
+        job = Job(request, on_step)
+        forget = on_cancel(lambda: self._cancel(job)) if on_cancel is not None else None
+        try:
+            with self._changed:
+                if self._closed:
+                    raise self._closed_error()
+                if not job.ended:  # cancelled before it came
+                    self._waiting.append(job)
+                    self._changed.notify()
+            return job.wait()
+        except BaseException:
+            self._cancel(job)  # a KeyboardInterrupt in wait(), too, must not leave the job running
+            raise
+        finally:
+            if forget is not None:
+                forget()
+
+    def describe(self) -> dict[str, Any]:
+        """See :class:`Lane`."""
+        with self._changed:
+            return {
+                "kind": self.kind,
+                "state": "closed" if self._closed else "busy" if self._running is not None else "idle",
+                "waiting": len(self._waiting),
+                "served": self._served,
+            }
+
+    def close(self) -> None:
+        """See :class:`Lane`."""
+        with self._changed:
+            self._closed = True
+            jobs = [*self._waiting, *([self._running] if self._running is not None else [])]
+            self._waiting.clear()
+            self._changed.notify()
+        for job in jobs:
+            job.end(self._closed_error())
+            job.cancellation.cancel()
+        self._shut()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+        _open_lanes.discard(self)
+
+    @abstractmethod
+    def _run(self, job: Job) -> GenerationResult:
+        """Draw the pictures of a job; called on the lane's thread alone."""
+
+    @abstractmethod
+    def _shut(self) -> None:
+        """Make a running ``_run`` end soon, and release what the lane holds once it has; called by ``close``."""
+
+    def _cancel(self, job: Job) -> None:
+        with self._changed:
+            if job in self._waiting:
+                self._waiting.remove(job)
+        job.end(cancelled_error())
+        job.cancellation.cancel()
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                self._running = None
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+                job = self._running = self._waiting.popleft()
+            if job.ended:
+                continue
+            try:
+                outcome: GenerationResult | BaseException = self._run(job)
+            except BaseException as error:
+                outcome = error
+            with self._changed:
+                self._running = None
+                self._served += 1
+            job.end(outcome)
+
+    def _closed_error(self) -> Exception:
+        return unavailable_error("This model has been unloaded.")
+
+
+class Engine(Protocol):
+    """What a lane needs of an engine; ``engine.Engine`` is the real one."""
+
+    def generate(self, request: GenerationRequest, *, cancelled: Any, on_step: OnStep) -> GenerationResult:
+        """Draw the pictures of a request; see ``engine.Engine.generate``."""
+
+
+class ThreadLane(QueuedLane):
+    """A lane in this process: for programs that embed graphs, and for one-shot commands.
+
+    A crash of the native code takes the process along; ``ProcessLane`` is for those who cannot afford that.
+
+    Args:
+        name: for the thread and for messages.
+        engine: the loaded model.
+    """
+
+    kind = "thread"
+
+    def __init__(self, name: str, engine: Engine) -> None:
+        super().__init__(name)
+        self._engine: Engine | None = engine
+        self.start()
+
+    @classmethod
+    def load(cls, name: str, load: LoadSettings, model: ModelInfo) -> ThreadLane:
+        """A lane with the real engine.
+
+        Raises:
+            LoadError: the model cannot be loaded.
+        """
+        # Late: it imports OpenVINO, which the other kind of lane keeps out of this process.
+        from calculators.image_gen.engine import Engine as RealEngine
+
+        return cls(name, RealEngine(load, model))
+
+    def _run(self, job: Job) -> GenerationResult:
+        engine = self._engine
+        assert engine is not None  # it goes after the thread
+        return engine.generate(job.request, cancelled=job.cancelled, on_step=job.step)
+
+    def _shut(self) -> None:
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._engine = None
+
+
+_open_lanes: Final[weakref.WeakSet[QueuedLane]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_open_lanes() -> None:
+    """At the end of the program: native code must not be running while the interpreter goes down."""
+    for lane in list(_open_lanes):
+        lane.close()

@@ -1,0 +1,146 @@
+"""Image nodes of a graph -> their Pipelines, each model loaded once; called by ``calculators.load_resources``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from calculators.image_gen.calculator import SIDE_PACKET
+from calculators.image_gen.errors import LoadError
+from calculators.image_gen.generation import OnStep
+from calculators.image_gen.lane import Lane, ThreadLane
+from calculators.image_gen.options import CheckedOptions, LoadSettings, Place, read_options
+from calculators.image_gen.pipelines import Pipelines
+from calculators.image_gen.process_lane import ProcessLane, Supervision
+from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
+from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+from graph_runtime.config import find_options
+from graph_runtime.errors import Problem, StatusCode
+
+LaneKind = Literal["process", "thread"]
+OnNodeStep = Callable[[str, int, int], None]
+"""Called with (node name, steps done, steps in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that wants a model.
+
+    Attributes:
+        message: the node in the graph.
+        place: where its options stand in the file.
+    """
+
+    message: CalculatorGraphConfig.Node
+    place: Place
+
+
+class LoadedModels:
+    """The models of a graph's image nodes.
+
+    Attributes:
+        side_packets: what the graph's runs are started with: ``{"pipes": {node name: Pipelines}}``.
+    """
+
+    def __init__(self, pipelines: dict[str, Pipelines], lanes: Sequence[Lane]) -> None:
+        self.side_packets: dict[str, Any] = {SIDE_PACKET: pipelines}
+        self._pipelines = pipelines
+        self._lanes = lanes
+
+    def describe(self) -> dict[str, Any]:
+        """Node name -> ``Pipelines.describe``."""
+        return {name: each.describe() for name, each in self._pipelines.items()}
+
+    def close(self) -> None:
+        """Unload the models."""
+        for lane in self._lanes:
+            lane.close()
+
+
+def check_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+    """Everything that is wrong with the nodes' options and model folders, without loading a model."""
+    return [problem for node in nodes for problem in _read_node(node, base_dir).problems] + _repeated_names(nodes)
+
+
+def load_nodes(
+    nodes: Sequence[Node],
+    base_dir: Path,
+    *,
+    lane: LaneKind,
+    on_step: OnNodeStep | None = None,
+    supervision: Supervision | None = None,
+) -> tuple[LoadedModels | None, list[Problem]]:
+    """Load the models of all nodes; those with equal settings share one.
+
+    Returns: the models, or None and everything that is wrong. Nothing is loaded unless all options are right.
+    """
+    problems = _repeated_names(nodes)
+    checked = [(node, _read_node(node, base_dir)) for node in nodes]
+    problems += [problem for _, each in checked for problem in each.problems]
+    if problems:
+        return None, problems
+    lanes: dict[LoadSettings, Lane] = {}
+    pipelines: dict[str, Pipelines] = {}
+    try:
+        for node, each in checked:
+            settings, model = each.settings, each.model
+            assert settings is not None  # there were no problems
+            assert model is not None
+            name = node.message.name
+            title = f"{name} ({Path(settings.load.models_path).name})"
+            if settings.load not in lanes:
+                try:
+                    lanes[settings.load] = (
+                        ProcessLane(title, settings.load, supervision)
+                        if lane == "process"
+                        else ThreadLane.load(title, settings.load, model)
+                    )
+                except LoadError as error:
+                    problems.append(_load_problem(error, node))
+                    continue
+            pipelines[name] = Pipelines(settings, model, lanes[settings.load], on_step=_step_of(name, on_step))
+    except BaseException:
+        problems.append(Problem("interrupted"))  # so that the lanes are closed below
+        raise
+    finally:
+        if problems:
+            for each_lane in lanes.values():
+                each_lane.close()
+    return (None, problems) if problems else (LoadedModels(pipelines, list(lanes.values())), [])
+
+
+def _read_node(node: Node, base_dir: Path) -> CheckedOptions:
+    name = node.message.name
+    options = find_options(node.message, ImageGenCalculatorOptions)
+    if options is None:
+        problem = Problem(
+            "node_options is missing", StatusCode.INVALID_ARGUMENT, node.place("node_options"), name or None,
+            hint='give [type.googleapis.com / mediapipe.ImageGenCalculatorOptions]: { models_path: "./" }',
+        )  # fmt: skip
+        return CheckedOptions(None, None, (problem,))
+    return read_options(options, base_dir, node=name or None, place=node.place)
+
+
+def _repeated_names(nodes: Sequence[Node]) -> list[Problem]:
+    """Models are found by node name, so that names are needed and must differ."""
+    names = [node.message.name for node in nodes]
+    problems = [
+        Problem("the node needs a name: its model is loaded under that name", place=node.place("name"))
+        for node in nodes
+        if not node.message.name
+    ]
+    return problems + [
+        Problem("another node of this graph has the same name", place=node.place("name"), node=node.message.name)
+        for position, node in enumerate(nodes)
+        if node.message.name and node.message.name in names[:position]
+    ]
+
+
+def _load_problem(error: LoadError, node: Node) -> Problem:
+    return Problem(error.message, error.code, node.place(error.field or "models_path"), node.message.name)
+
+
+def _step_of(name: str, on_step: OnNodeStep | None) -> OnStep | None:
+    return None if on_step is None else lambda done, total: on_step(name, done, total)

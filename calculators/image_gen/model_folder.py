@@ -1,0 +1,301 @@
+"""What a model folder says about itself, and whether OpenVINO GenAI can load it; read without OpenVINO.
+
+A folder holds ``model_index.json``, a scheduler's configuration and one folder per sub-model (source: OpenVINO GenAI 2026.4;
+the layout is that of diffusers pipelines exported to OpenVINO). Everything known to make GenAI fail, or crash the process, is
+found here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from calculators.image_gen.families import DIFFUSION_SCHEDULERS, FAMILIES, INPAINTING_ONLY, Family
+from calculators.image_gen.model_ir import ModelXml, read_model_xml
+from calculators.image_gen.resolution import Resolution
+
+Report = Callable[[str], None]
+"""Called with one sentence for each thing that is wrong."""
+
+MODEL_INDEX: Final = "model_index.json"
+MIN_SIDE: Final = 32
+"""The shortest side that a request may ask for, in pixels: below it, the first picture after a load can spoil all later ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What requests must know of a model.
+
+    Attributes:
+        class_name: ``_class_name`` of model_index.json.
+        family: the table entry for it.
+        scheduler: class of its scheduler.
+        timestep_spacing: the scheduler's, or "" where the configuration does not say.
+        num_train_timesteps: the most denoising steps that the scheduler can make.
+        default_size: the size it draws when nobody asks for one; None when the folder does not say.
+        size_multiple: both sides must be multiples of this.
+        size_reason: why, to complete the sentence "... must be a multiple of N, because ...".
+        fixed_size: the only size a model with fixed shapes takes, else None.
+        fixed_images: the only number of images it takes, else None.
+        fixed_guidance: whether it must run with guidance (a fixed batch that holds pairs) or without; None when both work.
+        negative_prompts: how many negative prompts it reads.
+    """
+
+    class_name: str
+    family: Family
+    scheduler: str
+    timestep_spacing: str
+    num_train_timesteps: int
+    default_size: Resolution | None
+    size_multiple: int
+    size_reason: str
+    negative_prompts: int
+    fixed_size: Resolution | None = None
+    fixed_images: int | None = None
+    fixed_guidance: bool | None = None
+
+    @property
+    def min_side(self) -> int:
+        """The shortest side in pixels: the first fitting one that is not below MIN_SIDE."""
+        return -(-MIN_SIDE // self.size_multiple) * self.size_multiple
+
+
+def read_model_folder(folder: Path, report: Report) -> ModelInfo | None:
+    """Check a model folder and describe it; None, after at least one report, if it cannot be loaded."""
+    found = _Folder(folder, report)
+    index = found.json(MODEL_INDEX)
+    if index is None:
+        return None
+    class_name = index.get("_class_name")
+    family = FAMILIES.get(class_name) if isinstance(class_name, str) else None
+    if family is None:
+        report(_unknown_class(folder, class_name))
+        return None
+    found.check_components(index, family)
+    info = found.describe(str(class_name), family)
+    return None if found.reported else info
+
+
+def _unknown_class(folder: Path, class_name: object) -> str:
+    place = folder / MODEL_INDEX
+    if class_name in INPAINTING_ONLY:
+        return f'{place}: a "{class_name}" draws only into given pictures, which this version does not support'
+    return (
+        f"{place}: _class_name is {json.dumps(class_name)}; OpenVINO GenAI makes pictures from text with these: "
+        + ", ".join(FAMILIES)
+    )
+
+
+@dataclass(slots=True)
+class _Folder:
+    path: Path
+    tell: Report
+    reported: bool = False
+    _xml: dict[str, ModelXml | None] = field(default_factory=dict)
+
+    def report(self, message: str) -> None:
+        self.reported = True
+        self.tell(message)
+
+    def json(self, *name: str) -> dict[str, Any] | None:
+        """A JSON object in the folder; None, after a report, if there is none."""
+        path = self.path.joinpath(*name)
+        try:
+            value = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            self.report(f"{path} is missing")
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            self.report(f"{path} cannot be read: {error}")
+            return None
+        if not isinstance(value, dict):
+            self.report(f"{path} must hold a JSON object")
+            return None
+        return value
+
+    def require(self, *names: str) -> None:
+        for name in names:
+            if not (self.path / name).is_file():
+                self.report(f"{self.path / name} is missing{_HINTS.get(Path(name).name, '')}")
+
+    def check_components(self, index: Mapping[str, Any], family: Family) -> None:
+        if "text_encoder" in str(self.path.absolute()):
+            # GenAI finds the tokenizer by replacing the first "text_encoder" of the whole path.
+            self.report(
+                f'{self.path}: no folder above a model may have "text_encoder" in its name: OpenVINO GenAI would look for the '
+                "tokenizer in the wrong place; move the model"
+            )
+        for name, classes in {**family.text_encoders, **family.denoiser, "vae": family.vae}.items():
+            entry = index.get(name)
+            found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+            if found is None and name in family.optional:
+                continue
+            if found not in classes:
+                self.report(
+                    f'{self.path / MODEL_INDEX}: "{name}" must be [library, class] with a class of {_any_of(classes)}; '
+                    f"it is {json.dumps(entry)}"
+                )
+                continue
+            folder = "vae_decoder" if name == "vae" else name
+            self.require(f"{folder}/openvino_model.xml", f"{folder}/openvino_model.bin", f"{folder}/config.json")
+            self.check_weights(folder)
+            if name in family.text_encoders:
+                tokenizer = name.replace("text_encoder", "tokenizer")
+                self.require(f"{tokenizer}/openvino_tokenizer.xml", f"{tokenizer}/openvino_tokenizer.bin")
+
+    def check_weights(self, folder: str) -> None:
+        """The file's length tells an interrupted download, and what Git leaves in place of a large file."""
+        path = self.path / folder / "openvino_model.bin"
+        xml = self.xml(folder)
+        if xml is None or not path.is_file() or path.stat().st_size >= xml.weights_bytes:
+            return
+        self.report(
+            f"{path} is incomplete: it has {path.stat().st_size} bytes, and {xml.weights_bytes} are needed; fetch it again "
+            "(with git: git lfs pull)"
+        )
+
+    def describe(self, class_name: str, family: Family) -> ModelInfo | None:
+        scheduler = self.json("scheduler", "scheduler_config.json")
+        vae = self.optional_json("vae_decoder/config.json")
+        (denoiser_name,) = family.denoiser
+        denoiser = self.optional_json(f"{denoiser_name}/config.json")
+        if scheduler is None or vae is None or denoiser is None:
+            self.reported = True  # by json() or require()
+            return None
+        self.check_scheduler(scheduler, family)
+        self.check_in_channels(denoiser_name, denoiser, vae)
+        scale = 2 ** (_length(vae.get("block_out_channels"), 4) - 1)
+        multiple, reason = self.size_rule(denoiser_name, denoiser, family, scale)
+        size, images, guidance = self.fixed_shapes(denoiser_name, scale)
+        return ModelInfo(
+            class_name=class_name,
+            family=family,
+            scheduler=str(scheduler.get("_class_name")),
+            timestep_spacing=str(scheduler.get("timestep_spacing") or ""),
+            num_train_timesteps=_positive(scheduler.get("num_train_timesteps"), 1000),
+            default_size=size or _default_size(denoiser, family, scale),
+            size_multiple=multiple,
+            size_reason=reason,
+            negative_prompts=0 if _positive(denoiser.get("time_cond_proj_dim"), 0) else family.negative_prompts,
+            fixed_size=size,
+            fixed_images=images,
+            fixed_guidance=guidance,
+        )
+
+    def optional_json(self, name: str) -> dict[str, Any] | None:
+        """As json(), but without a report for a missing file: check_components has made one."""
+        return self.json(name) if (self.path / name).is_file() else None
+
+    def check_scheduler(self, config: Mapping[str, Any], family: Family) -> None:
+        place = self.path / "scheduler" / "scheduler_config.json"
+        found = config.get("_class_name")
+        if found not in family.schedulers:
+            self.report(
+                f"{place}: _class_name is {json.dumps(found)}; for {family.title}, OpenVINO GenAI runs {_any_of(family.schedulers)}"
+            )
+            return
+        if found == "LCMScheduler" and config.get("prediction_type", "epsilon") != "epsilon":
+            self.report(
+                f"{place}: an LCMScheduler with prediction_type {json.dumps(config['prediction_type'])} crashes OpenVINO GenAI; "
+                'it runs "epsilon" alone'
+            )
+        if found == "PNDMScheduler" and config.get("skip_prk_steps") is not True:
+            self.report(f"{place}: OpenVINO GenAI runs a PNDMScheduler only with skip_prk_steps: true")
+        if found == "DDIMScheduler":
+            for name in ("clip_sample", "thresholding"):
+                if config.get(name) is True:
+                    self.report(f"{place}: OpenVINO GenAI runs a DDIMScheduler only with {name}: false")
+        beta = config.get("beta_schedule")
+        if (
+            found in DIFFUSION_SCHEDULERS
+            and beta not in (None, "linear", "scaled_linear")
+            and not config.get("trained_betas")
+        ):
+            self.report(
+                f'{place}: beta_schedule is {json.dumps(beta)}; OpenVINO GenAI runs "linear" and "scaled_linear"'
+            )
+
+    def check_in_channels(self, name: str, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+        channels = denoiser.get("in_channels")
+        latent = vae.get("latent_channels", 4)
+        if name == "unet" and isinstance(channels, int) and isinstance(latent, int) and channels == 2 * latent + 1:
+            self.report(
+                f"{self.path / name / 'config.json'}: in_channels is {channels}: this UNet draws only into given pictures, "
+                "which this version does not support"
+            )
+
+    def size_rule(self, name: str, denoiser: Mapping[str, Any], family: Family, scale: int) -> tuple[int, str]:
+        if name != "unet":
+            patch = family.patch
+            if (
+                family.sample_size is None
+            ):  # SD3; the patch_size in a FLUX transformer's configuration means something else
+                patch = _positive(denoiser.get("patch_size"), patch)
+            return (
+                scale * patch,
+                f"its VAE works on {scale}x{scale} blocks and its transformer on {patch}x{patch} of those",
+            )
+        xml = self.xml(name)
+        levels = _length(denoiser.get("block_out_channels"), 4)
+        vae_reason = f"its VAE works on {scale}x{scale} blocks"
+        if levels == 1 or (xml is not None and xml.follows_skips):
+            return scale, vae_reason
+        return scale * 2 ** (levels - 1), f"{vae_reason} and its UNet halves those {levels - 1} times"
+
+    def fixed_shapes(self, name: str, scale: int) -> tuple[Resolution | None, int | None, bool | None]:
+        decoder = self.xml("vae_decoder")
+        denoiser = self.xml(name)
+        latent = decoder.inputs[0].shape if decoder is not None and decoder.inputs else ()
+        sample = denoiser.input("sample") or denoiser.input("hidden_states") if denoiser is not None else None
+        size = images = guidance = None
+        if len(latent) == 4:
+            images = latent[0]
+        for shape in (sample.shape if sample is not None else (), latent):
+            if len(shape) == 4 and shape[2] is not None and shape[3] is not None:
+                size = Resolution(shape[3] * scale, shape[2] * scale)
+        if sample is not None and name == "unet" and len(sample.shape) == 4 and sample.shape[0] is not None:
+            if images is not None:
+                guidance = sample.shape[0] == 2 * images
+            elif sample.shape[0] == 1:
+                images, guidance = 1, False
+        return size, images, guidance
+
+    def xml(self, name: str) -> ModelXml | None:
+        """A sub-model's XML; None if it cannot be read, which is reported once."""
+        if name not in self._xml:
+            self._xml[name] = None
+            try:
+                self._xml[name] = read_model_xml(self.path / name / "openvino_model.xml")
+            except FileNotFoundError:
+                pass  # check_components reports it
+            except (OSError, ValueError) as error:
+                self.report(f"{self.path / name}: {error}")
+        return self._xml[name]
+
+
+_HINTS: Final = {
+    "openvino_tokenizer.xml": "; make it with openvino_tokenizers: convert_tokenizer",
+    "openvino_model.xml": "; make it with optimum-cli export openvino",
+}
+
+
+def _default_size(denoiser: Mapping[str, Any], family: Family, scale: int) -> Resolution | None:
+    sample = family.sample_size if family.sample_size is not None else denoiser.get("sample_size")
+    sides = sample if isinstance(sample, list) and len(sample) == 2 else (sample, sample)
+    height, width = (_positive(side, 0) for side in sides)
+    return Resolution(width * scale, height * scale) if height and width else None
+
+
+def _positive(value: object, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default
+
+
+def _length(value: object, default: int) -> int:
+    return len(value) if isinstance(value, list) and value else default
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return " or ".join(sorted(names))

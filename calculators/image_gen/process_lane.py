@@ -1,0 +1,325 @@
+"""ProcessLane: a lane whose engine lives in a supervised child process.
+
+OpenVINO GenAI is native code: some inputs can crash it, loading a model holds the interpreter's lock for seconds, and its
+memory comes back only when its process ends. In a child of its own none of this touches the server. A crash costs the request
+that was running; the lane starts a new child at once and goes on. If a child cannot be started, requests are refused (503)
+until the next attempt is due: after 1, 2, 4 ... at most 60 seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from calculators.http_payload import RequestError
+from calculators.image_gen.errors import LoadError, cancelled_error, crashed_error, unavailable_error
+from calculators.image_gen.generation import GenerationResult
+from calculators.image_gen.lane import Job, QueuedLane
+from calculators.image_gen.messages import Message, receive_message, send_message
+from calculators.image_gen.options import LoadSettings
+from graph_runtime.errors import StatusCode
+
+_log = logging.getLogger(__name__)
+
+_TAIL_LINES: Final = 40  # a dump of all threads by faulthandler, and what was written before it
+_LAST_OUTPUT_S: Final = 5.0
+_MOST_CHILDREN: Final = 3
+_NOT_STARTED: Final = "This model is not available: its engine could not be started again. The server's log says why."
+_INSTEAD: Final = 'load the model into this process instead: lane="thread"'
+_LONGEST_PAUSE_S: Final = 60.0
+WORKER: Final = ("-m", "calculators.image_gen.lane_worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """How a child process is watched.
+
+    Attributes:
+        load_s: the longest a model may take to load, in seconds.
+        stall_s: the longest that a running generation may go without a step; then the child is ended as if it had crashed. Must be
+            longer than one step of the largest picture, and than decoding and encoding it.
+        command: arguments for the Python interpreter that start the worker.
+        clock: seconds that only grow; tests give another one.
+    """
+
+    load_s: float = 1800.0
+    stall_s: float = 600.0
+    command: Sequence[str] = WORKER
+    clock: Callable[[], float] = time.monotonic
+
+
+class ChildEndedError(Exception):
+    """The child process is gone, or was ended because it hung.
+
+    Attributes:
+        how: to complete "the image engine ...".
+        tail: the last lines that it wrote.
+    """
+
+    def __init__(self, how: str, tail: Sequence[str]) -> None:
+        super().__init__(how)
+        self.how = how
+        self.tail = tuple(tail)
+
+    def __str__(self) -> str:
+        return "\n".join([f"the image engine {self.how}", *(f"  {line}" for line in self.tail)])
+
+
+class ProcessLane(QueuedLane):
+    """A lane in a child process; see the module.
+
+    Args:
+        name: for messages.
+        load: what to load.
+        supervision: how the child is watched.
+
+    Raises:
+        LoadError: the model cannot be loaded, or the child process ended over it.
+    """
+
+    kind = "process"
+
+    def __init__(self, name: str, load: LoadSettings, supervision: Supervision | None = None) -> None:
+        super().__init__(name)
+        self._load = load
+        self._supervision = supervision or Supervision()
+        self._child: _Child | None = None
+        self._starting: _Child | None = None
+        self._restarts = 0
+        self._failed_starts = 0
+        self._next_attempt = 0.0
+        self._reason = ""
+        self._child = self._start_child()
+        self.start()
+
+    def describe(self) -> dict[str, Any]:
+        """As every lane, and the child's process id, how often it was replaced, and what keeps it from starting."""
+        child = self._child
+        about = super().describe()
+        about.update(pid=child.pid if child is not None and child.is_alive() else None, restarts=self._restarts)
+        if child is None and self._reason and about["state"] != "closed":
+            about.update(state="broken", reason=self._reason)
+        return about
+
+    def _run(self, job: Job) -> GenerationResult:
+        for _ in range(_MOST_CHILDREN):
+            child = self._child or self._replace_child()
+            try:
+                return child.generate(job, self._supervision.stall_s)
+            except ChildEndedError as ended:
+                self._child = None
+                child.end()
+                if self._closed:
+                    raise self._closed_error() from ended
+                _log.error("%s: %s", self.name, ended)
+                if child.started_job:
+                    job.end(crashed_error(ended.how))  # before the new child loads: the caller need not wait for that
+                    with suppress(RequestError):
+                        self._replace_child()
+                    raise crashed_error(ended.how) from ended
+                # It ended before this request had reached it: not this request's doing, so the next child gets it.
+        raise crashed_error("ended again and again")
+
+    def _replace_child(self) -> _Child:
+        """A new child after one that ended.
+
+        Raises:
+            RequestError: 503, none can be started, or the next attempt is not due yet.
+        """
+        clock = self._supervision.clock
+        wait_s = self._next_attempt - clock()
+        if self._failed_starts and wait_s > 0:
+            raise unavailable_error(_NOT_STARTED, retry_after_s=wait_s)
+        try:
+            child = self._child = self._start_child()
+        except LoadError as error:
+            if self._closed:
+                raise self._closed_error() from error
+            self._failed_starts += 1
+            self._reason = error.message  # for the operator: it can hold paths
+            pause_s = min(_LONGEST_PAUSE_S, 2.0 ** (self._failed_starts - 1))
+            self._next_attempt = clock() + pause_s
+            _log.exception("%s: the engine could not be started again; next attempt in %g s", self.name, pause_s)
+            raise unavailable_error(_NOT_STARTED, retry_after_s=pause_s) from error
+        if self._closed:  # a close() just now has seen it neither as starting nor as running
+            child.end()
+            raise self._closed_error()
+        self._failed_starts = 0
+        self._reason = ""
+        self._restarts += 1
+        return child
+
+    def _start_child(self) -> _Child:
+        child = self._starting = _Child(self.name, self._supervision.command)
+        try:
+            if self._closed:  # a close() that came before the line above has not seen this child
+                raise self._closed_error()
+            child.load(self._load, self._supervision.load_s)
+        except ChildEndedError as ended:
+            child.end()
+            wrote = " | ".join(ended.tail) or "it wrote nothing"
+            raise LoadError(f"the process that loads the model {ended.how}: {wrote}") from ended
+        except BaseException:
+            child.end()
+            raise
+        finally:
+            self._starting = None
+        return child
+
+    def _shut(self) -> None:
+        for child in (self._starting, self._child):
+            if child is not None:
+                child.end()
+
+
+class _Child:
+    """The process, and the talk with it. Used by the lane's thread; ``end`` and the sending of cancellations by any."""
+
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        if not sys.executable:
+            raise LoadError(f"there is no Python interpreter to start a child process with; {_INSTEAD}")
+        if os.name != "posix":
+            raise LoadError(f"child processes for models need a POSIX system; {_INSTEAD}")
+        self.started_job = False
+        self._jobs = 0
+        self._sending = threading.Lock()
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        with ExitStack() as theirs, ExitStack() as undo:
+            self._connection, connection = socket.socketpair()
+            undo.callback(self._connection.close)
+            theirs.callback(connection.close)
+            lifeline, self._lifeline = os.pipe()
+            undo.callback(os.close, self._lifeline)
+            theirs.callback(os.close, lifeline)
+            try:
+                self._process = subprocess.Popen(  # noqa: S603  # the command is ours
+                    [sys.executable, "-P", "-X", "faulthandler", *command, str(connection.fileno()), str(lifeline)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(connection.fileno(), lifeline),
+                    env=_environment(),
+                    start_new_session=True,  # Ctrl-C in a terminal is for the parent, which ends the child in its own way
+                )
+            except OSError as error:
+                raise LoadError(f"no process can be started for the model: {error}") from error
+            undo.pop_all()
+        self._reader = threading.Thread(target=self._read_output, args=(name,), name=f"output of {name}", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def load(self, load: LoadSettings, timeout_s: float) -> None:
+        self._send({"type": "load", "load": load.to_json()})
+        answer, _ = self._receive(timeout_s, f"did not load within {timeout_s:g} s and was ended")
+        if answer["type"] == "load_failed":
+            raise LoadError(answer["message"], field=answer["field"], code=StatusCode(answer["code"]))
+
+    def generate(self, job: Job, stall_s: float) -> GenerationResult:
+        self._jobs += 1
+        number = self._jobs
+        self.started_job = False
+        self._send({"type": "generate", "id": number, "request": job.request.to_json()})
+        forget = job.cancellation.on_cancel(lambda: self._send_cancel(number))
+        try:
+            while True:
+                message, block = self._receive(stall_s, f"made no step for {stall_s:g} s and was ended")
+                self.started_job = True
+                kind = message["type"]
+                if kind == "step":
+                    job.step(message["done"], message["total"])
+                elif kind == "done":
+                    return GenerationResult.from_message(message["result"], block)
+                elif kind == "cancelled":
+                    raise cancelled_error()
+                elif kind == "failed":
+                    raise RequestError(**message["error"])
+        finally:
+            forget()
+
+    def _send_cancel(self, number: int) -> None:
+        with suppress(ChildEndedError):  # generate() notices that itself
+            self._send({"type": "cancel", "id": number})
+
+    def _send(self, message: Message) -> None:
+        try:
+            with self._sending:
+                send_message(self._connection, message)
+        except OSError as error:
+            raise self._ended() from error
+
+    def _receive(self, timeout_s: float, hung: str) -> tuple[Message, bytes]:
+        try:
+            self._connection.settimeout(timeout_s)
+            return receive_message(self._connection)
+        except TimeoutError as error:
+            self._process.kill()
+            self._finish()
+            raise ChildEndedError(hung, self._tail) from error
+        except (EOFError, OSError) as error:  # the latter when end() has closed it
+            raise self._ended() from error
+
+    def _ended(self) -> ChildEndedError:
+        self._process.kill()  # it may have closed its socket and live on
+        code = self._finish()
+        return ChildEndedError(
+            f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}", self._tail
+        )
+
+    def end(self) -> None:
+        """End it now; any number of calls, from any thread."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits in receive
+        self._process.kill()
+        self._finish()
+        self._connection.close()
+        lifeline, self._lifeline = self._lifeline, -1
+        if lifeline >= 0:
+            os.close(lifeline)
+
+    def _finish(self) -> int:
+        code = self._process.wait()
+        self._reader.join(_LAST_OUTPUT_S)
+        return code
+
+    def _read_output(self, name: str) -> None:
+        output = self._process.stdout
+        assert output is not None
+        with output:
+            for line in output:
+                text = line.decode(errors="replace").rstrip()
+                self._tail.append(text)
+                _log.info("%s [%d]: %s", name, self.pid, text)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with a path on which the child finds this package even where it runs from a checkout."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    here = Path(__file__).parents[2]
+    if here.name not in ("site-packages", "dist-packages"):  # those would come before the standard library
+        environment["PYTHONPATH"] = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return environment
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,70 @@
+"""A lane's child process with a scripted engine in place of a model; the prompt says what happens.
+
+``ok``: as many steps as asked, then a picture. ``endless``: steps until cancelled. ``silent``: no step, for ever. ``SIG...``:
+one step, then that signal. ``exit``: one step, then the process ends. ``fail``, ``bug``: an error. ``env``: the picture is the
+process id.
+
+In the model's folder, a file ``refuse`` makes loading fail, ``die`` ends the process meanwhile, ``hang`` keeps it busy with the
+interpreter's lock held, as loading a real model does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from calculators.image_gen.errors import LoadError, cancelled_error, failed_error
+from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnStep, picture_seeds
+from calculators.image_gen.lane_worker import main
+from calculators.image_gen.options import LoadSettings
+from graph_runtime import StatusCode
+
+
+class ScriptedEngine:
+    def generate(
+        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep
+    ) -> GenerationResult:
+        what = request.prompt
+        steps = request.num_inference_steps
+        if what == "silent":
+            threading.Event().wait()
+        for step in itertools.count(1):
+            if cancelled():
+                raise cancelled_error()
+            on_step(step, steps)
+            if what.startswith("SIG"):
+                print("last words", file=sys.stderr, flush=True)
+                os.kill(os.getpid(), getattr(signal, what))
+            if what == "exit":
+                os._exit(3)
+            if what == "fail":
+                raise failed_error("scripted")
+            if what == "bug":
+                raise ZeroDivisionError("scripted")
+            if step == steps and what != "endless":
+                break
+        picture = str(os.getpid()).encode() if what == "env" else what.encode() * 1000
+        return GenerationResult((picture, b""), (*picture_seeds(request), 1), 64, 64, "png", steps)
+
+
+def load(settings: LoadSettings) -> ScriptedEngine:
+    folder = Path(settings.models_path)
+    if (folder / "hang").exists():
+        print("hanging", flush=True)
+        ctypes.PyDLL(None).sleep(1000)
+    if (folder / "die").exists():
+        print("dying over this model", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGABRT)
+    if (folder / "refuse").exists():
+        raise LoadError("scripted refusal", field="device", code=StatusCode.NOT_FOUND)
+    return ScriptedEngine()
+
+
+if __name__ == "__main__":
+    main(load=load)

@@ -1,0 +1,198 @@
+"""ImageGenCalculator in a graph: its contract, requests and refusals, cancellation."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calculators import HttpPayload, RequestError
+from calculators.image_gen.errors import cancelled_error
+from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnStep
+from calculators.image_gen.pipelines import Pipelines
+from calculators.image_gen.request import RequestRules
+from graph_runtime import CalculatorGraph, GraphError, Packet, Plan, StatusCode
+
+MakeRules = Callable[..., RequestRules]
+WAIT_S = 20.0
+GENERATIONS = "/v3/images/generations"
+LINE = 'input_side_packet: "IMAGE_GEN_NODE_RESOURCES:pipes"'
+
+
+class FakeLane:
+    """Answers at once; a prompt "wait" waits for cancellation."""
+
+    def __init__(self) -> None:
+        self.requests: list[GenerationRequest] = []
+        self.waiting = threading.Event()
+
+    def generate(
+        self, request: GenerationRequest, *, on_cancel: OnCancel | None = None, on_step: OnStep | None = None
+    ) -> GenerationResult:
+        self.requests.append(request)
+        if request.prompt == "wait":
+            assert on_cancel is not None
+            cancelled = threading.Event()
+            forget = on_cancel(cancelled.set)
+            self.waiting.set()
+            assert cancelled.wait(WAIT_S)
+            forget()
+            raise cancelled_error()
+        return GenerationResult((b"picture",), (3,), request.width, request.height, "png", request.num_inference_steps)
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def lane() -> FakeLane:
+    return FakeLane()
+
+
+@pytest.fixture
+def pipes(lane: FakeLane, make_rules: MakeRules) -> dict[str, dict[str, Pipelines]]:
+    rules = make_rules()
+    return {"pipes": {"ImageGenExecutor": Pipelines(rules.settings, rules.model, lane)}}
+
+
+@pytest.fixture
+def text(shapes: Path) -> str:
+    return (shapes / "graph.pbtxt").read_text()
+
+
+def run(text: str, pipes: dict[str, Any], *payloads: HttpPayload) -> list[Packet]:
+    graph = CalculatorGraph(Plan(text))
+    found: list[Packet] = []
+    graph.observe_output_stream("output", lambda name, packet: found.append(packet))
+    graph.start_run(pipes)
+    for time, payload in enumerate(payloads):
+        graph.add_packet_to_input_stream("input", Packet(payload).at(time))
+    graph.close_all_packet_sources()
+    graph.wait_until_done()
+    return found
+
+
+def post(uri: str = GENERATIONS, **fields: Any) -> HttpPayload:
+    return HttpPayload.json(uri, {"prompt": "a cat", **fields})
+
+
+def refusal(text: str, pipes: dict[str, Any], payload: HttpPayload) -> RequestError:
+    with pytest.raises(GraphError) as caught:
+        run(text, pipes, payload)
+    error = caught.value
+    assert (error.node, error.phase) == ("ImageGenExecutor", "process")
+    assert isinstance(error.__cause__, RequestError)
+    return error.__cause__
+
+
+def test_one_json_text_comes_out_for_each_request_at_its_timestamp(
+    text: str, pipes: dict[str, Any], lane: FakeLane
+) -> None:
+    packets = run(text, pipes, post(rng_seed=3), post("/v1/images/generations", size="64x128"))
+    assert [packet.timestamp for packet in packets] == [0, 1]
+    answers = [json.loads(packet.value) for packet in packets]
+    assert answers[0]["data"] == [{"b64_json": "cGljdHVyZQ==", "seed": 3}]
+    assert [answer["size"] for answer in answers] == ["512x512", "64x128"]
+    assert abs(answers[0]["created"] - answers[1]["created"]) <= 60
+    assert [request.rng_seed is None for request in lane.requests] == [False, False]
+
+
+def test_several_nodes_have_models_of_their_own(shapes: Path, make_rules: MakeRules) -> None:
+    node = (shapes / "graph.pbtxt").read_text().partition("node:")[2]
+    second = node.replace("ImageGenExecutor", "second").replace(':input"', ':input2"').replace(':output"', ':output2"')
+    text = (
+        'input_stream: "HTTP_REQUEST_PAYLOAD:input" input_stream: "HTTP_REQUEST_PAYLOAD:1:input2" '
+        f'output_stream: "HTTP_RESPONSE_PAYLOAD:output" node: {node} node: {second}'
+    )
+    rules = make_rules()
+    lanes = {name: FakeLane() for name in ("ImageGenExecutor", "second")}
+    graph = CalculatorGraph(Plan(text))
+    graph.start_run({"pipes": {name: Pipelines(rules.settings, rules.model, lane) for name, lane in lanes.items()}})
+    graph.add_packet_to_input_stream("input2", Packet(post()).at(0))
+    graph.close_all_packet_sources()
+    graph.wait_until_done()
+    assert [len(lane.requests) for lane in lanes.values()] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "uri", ["/v3/images/edits", "/v1/images/edits", "/v3/images/variations", "/v3/v1/images/generations", "/", ""]
+)
+def test_other_uris_are_refused(uri: str, text: str, pipes: dict[str, Any]) -> None:
+    error = refusal(text, pipes, post(uri))
+    assert error.status in (400, 404)
+    assert GENERATIONS in error.message
+    assert ("Edits" in error.message) == ("edits" in uri)
+
+
+def test_a_query_does_not_matter(text: str, pipes: dict[str, Any]) -> None:
+    assert len(run(text, pipes, post(GENERATIONS + "?api-version=1"))) == 1
+
+
+def test_refusals_name_the_field_and_reach_the_caller_as_cause(text: str, pipes: dict[str, Any]) -> None:
+    error = refusal(text, pipes, post(seed=7))
+    assert (error.status, error.param) == (400, "seed")
+    assert refusal(text, pipes, HttpPayload(GENERATIONS, body=b"{")).code == "invalid_json"
+    assert refusal(text, pipes, HttpPayload(GENERATIONS, body=b"[]")).message == "JSON body must be an object"
+
+
+def test_cancelling_the_run_cancels_the_generation(text: str, pipes: dict[str, Any], lane: FakeLane) -> None:
+    graph = CalculatorGraph(Plan(text))
+    graph.start_run(pipes)
+    graph.add_packet_to_input_stream("input", Packet(post(prompt="wait")).at(0))
+    graph.close_all_packet_sources()
+
+    def cancel_when_it_draws() -> None:
+        assert lane.waiting.wait(WAIT_S)
+        graph.cancel()
+
+    canceller = threading.Thread(target=cancel_when_it_draws)
+    canceller.start()
+    with pytest.raises(GraphError) as caught:
+        graph.wait_until_done()
+    canceller.join()
+    assert caught.value.code is StatusCode.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("", "missing"),
+        ('input_side_packet: "IMAGE_GEN_NODE_RESOURCES:pipe"', '"IMAGE_GEN_NODE_RESOURCES:pipe"'),
+        ('input_side_packet: "IMAGE_GEN_RESOURCES:pipes"', '"IMAGE_GEN_RESOURCES:pipes"'),
+        ('input_side_packet: "pipes"', '"pipes"'),
+        (LINE + ' input_side_packet: "IMAGE_GEN_NODE_RESOURCES:1:more"', '"IMAGE_GEN_NODE_RESOURCES:more"'),
+    ],
+)
+def test_the_side_packet_line_must_stand_as_it_is(line: str, found: str, text: str) -> None:
+    with pytest.raises(ValueError, match="ImageGenExecutor") as caught:
+        Plan(text.replace(LINE, line), file="graph.pbtxt")
+    message = str(caught.value)
+    assert f"exactly this line must stand in the node: {LINE}" in message
+    assert found in message
+
+
+def test_options_must_be_given(text: str) -> None:
+    without = text[: text.index("node_options")] + "}"
+    with pytest.raises(ValueError, match="node_options is missing"):
+        Plan(without)
+
+
+@pytest.mark.parametrize(
+    "port", ['input_stream: "HTTP_REQUEST_PAYLOAD:input"', 'output_stream: "HTTP_RESPONSE_PAYLOAD:output"']
+)
+def test_both_streams_are_required(port: str, text: str) -> None:
+    head, _, node = text.partition("node:")
+    with pytest.raises(ValueError, match="Failed to get tag"):
+        Plan(head + "node:" + node.replace(port, ""))
+
+
+def test_a_node_without_a_model_says_which_there_are(text: str, pipes: dict[str, Any]) -> None:
+    with pytest.raises(GraphError, match="Could not find initialized Image Gen node named: other; there are: ImageGen"):
+        run(text.replace('"ImageGenExecutor"', '"other"'), pipes, post())

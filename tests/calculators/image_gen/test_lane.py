@@ -1,0 +1,215 @@
+"""The queue of a lane: order, one at a time, cancellation, closing. A scripted engine stands in for the model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from calculators.http_payload import RequestError
+from calculators.image_gen.errors import GenerationCancelledError, cancelled_error, failed_error
+from calculators.image_gen.generation import Cancellation, GenerationRequest, GenerationResult, OnStep
+from calculators.image_gen.lane import ThreadLane
+
+WAIT_S = 20.0
+
+
+class ScriptedEngine:
+    """Notes what it is asked for; a request named "hold" waits until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.entered = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+        self.inside = 0
+        self.most_inside = 0
+        self.threads: set[str] = set()
+
+    def generate(
+        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep
+    ) -> GenerationResult:
+        self.started.append(request.prompt)
+        self.threads.add(threading.current_thread().name)
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        try:
+            self.entered.release()
+            for step in range(1, request.num_inference_steps + 1):
+                if request.prompt.startswith("hold"):
+                    assert self.go_on.acquire(timeout=WAIT_S)
+                if cancelled():
+                    raise cancelled_error()
+                on_step(step, request.num_inference_steps)
+            if request.prompt == "fail":
+                raise failed_error("scripted")
+            if request.prompt == "bug":
+                raise ZeroDivisionError("scripted")
+            return GenerationResult((request.prompt.encode(),), (0,), 64, 64, "png", request.num_inference_steps)
+        finally:
+            self.inside -= 1
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+@pytest.fixture
+def lane(engine: ScriptedEngine) -> Iterator[ThreadLane]:
+    lane = ThreadLane("test", engine)
+    yield lane
+    engine.go_on.release(1000)
+    lane.close()
+
+
+@pytest.fixture
+def callers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
+
+
+def request(prompt: str, steps: int = 1) -> GenerationRequest:
+    return GenerationRequest(prompt, 64, 64, 1, steps, rng_seed=0)
+
+
+def has_length(queue: Sized, length: int) -> bool:
+    return len(queue) >= length
+
+
+def queue_up(lane: ThreadLane, callers: ThreadPoolExecutor, prompts: list[str]) -> list[Future[GenerationResult]]:
+    """One caller per prompt, each in the queue before the next one comes; the lane must be busy."""
+    futures = []
+    for prompt in prompts:
+        longer = len(lane._waiting) + 1
+        futures.append(callers.submit(lane.generate, request(prompt)))
+        with lane._changed:
+            assert lane._changed.wait_for(partial(has_length, lane._waiting, longer), WAIT_S)
+    return futures
+
+
+def test_requests_are_served_in_the_order_they_came_one_at_a_time(
+    lane: ThreadLane, engine: ScriptedEngine, callers: ThreadPoolExecutor
+) -> None:
+    first = callers.submit(lane.generate, request("hold"))
+    assert engine.entered.acquire(timeout=WAIT_S)
+    prompts = [f"r{k}" for k in range(8)]
+    futures = queue_up(lane, callers, prompts)
+    assert lane.describe() == {"kind": "thread", "state": "busy", "waiting": 8, "served": 0}
+    engine.go_on.release()
+    assert [future.result(WAIT_S).images for future in [first, *futures]] == [(p.encode(),) for p in ["hold", *prompts]]
+    assert engine.started == ["hold", *prompts]
+    assert engine.most_inside == 1
+    assert engine.threads == {"image lane test"}
+
+
+def test_steps_reach_the_caller(lane: ThreadLane) -> None:
+    steps: list[tuple[int, int]] = []
+    lane.generate(request("a", steps=3), on_step=lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_step_function_that_raises_costs_only_itself(lane: ThreadLane, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[int] = []
+
+    def broken(done: int, total: int) -> None:
+        calls.append(done)
+        raise ValueError("no")
+
+    assert lane.generate(request("a", steps=3), on_step=broken).images == (b"a",)
+    assert calls == [1]
+    assert "an on_step function failed" in caplog.text
+
+
+@pytest.mark.parametrize(("prompt", "kind"), [("fail", RequestError), ("bug", ZeroDivisionError)])
+def test_errors_reach_the_caller_and_the_lane_goes_on(prompt: str, kind: type[Exception], lane: ThreadLane) -> None:
+    with pytest.raises(kind, match="scripted"):
+        lane.generate(request(prompt))
+    assert lane.generate(request("next")).images == (b"next",)
+
+
+def test_a_cancelled_request_that_waits_never_starts(
+    lane: ThreadLane, engine: ScriptedEngine, callers: ThreadPoolExecutor
+) -> None:
+    first = callers.submit(lane.generate, request("hold"))
+    assert engine.entered.acquire(timeout=WAIT_S)
+    cancellation = Cancellation()
+    waiting = callers.submit(lane.generate, request("never"), on_cancel=cancellation.on_cancel)
+    (last,) = queue_up(lane, callers, ["last"])
+    cancellation.cancel()
+    with pytest.raises(GenerationCancelledError):
+        waiting.result(WAIT_S)  # at once: the lane is still busy with the first
+    engine.go_on.release()
+    first.result(WAIT_S)
+    last.result(WAIT_S)
+    assert engine.started == ["hold", "last"]
+
+
+def test_a_request_cancelled_before_it_came_never_starts(lane: ThreadLane, engine: ScriptedEngine) -> None:
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(GenerationCancelledError):
+        lane.generate(request("never"), on_cancel=cancellation.on_cancel)
+    lane.generate(request("next"))
+    assert engine.started == ["next"]
+
+
+def test_a_running_request_is_released_at_once_and_ends_at_its_next_step(
+    lane: ThreadLane, engine: ScriptedEngine, callers: ThreadPoolExecutor
+) -> None:
+    cancellation = Cancellation()
+    steps: list[int] = []
+    running = callers.submit(
+        lane.generate,
+        request("hold", steps=1000),
+        on_cancel=cancellation.on_cancel,
+        on_step=lambda done, total: steps.append(done),
+    )
+    assert engine.entered.acquire(timeout=WAIT_S)
+    cancellation.cancel()
+    with pytest.raises(GenerationCancelledError):
+        running.result(WAIT_S)
+    assert engine.inside == 1  # the engine itself is still in its step
+    engine.go_on.release()
+    assert lane.generate(request("next")).images == (b"next",)
+    assert steps == []
+
+
+def test_listeners_are_forgotten_when_a_request_has_ended(lane: ThreadLane) -> None:
+    removed: list[bool] = []
+
+    def on_cancel(listener: Callable[[], None]) -> Callable[[], None]:
+        return lambda: removed.append(True)
+
+    lane.generate(request("a"), on_cancel=on_cancel)
+    with pytest.raises(RequestError):
+        lane.generate(request("fail"), on_cancel=on_cancel)
+    assert removed == [True, True]
+
+
+def test_closing_ends_who_runs_and_who_waits(
+    lane: ThreadLane, engine: ScriptedEngine, callers: ThreadPoolExecutor
+) -> None:
+    running = callers.submit(lane.generate, request("hold", steps=5))
+    assert engine.entered.acquire(timeout=WAIT_S)
+    waiting = queue_up(lane, callers, ["w1", "w2"])
+    closing = callers.submit(lane.close)
+    for future in [running, *waiting]:
+        with pytest.raises(RequestError, match="unloaded") as caught:
+            future.result(WAIT_S)
+        assert caught.value.status == 503
+    engine.go_on.release()
+    closing.result(WAIT_S)
+    assert engine.started == ["hold"]
+    assert lane.describe()["state"] == "closed"
+    with pytest.raises(RequestError, match="unloaded"):
+        lane.generate(request("late"))
+    lane.close()
+
+
+def test_many_callers_lose_no_answer(lane: ThreadLane, callers: ThreadPoolExecutor) -> None:
+    futures = [callers.submit(lane.generate, request(f"p{k}", steps=k % 3 + 1)) for k in range(300)]
+    assert [future.result(WAIT_S).images[0] for future in futures] == [f"p{k}".encode() for k in range(300)]
+    assert lane.describe() == {"kind": "thread", "state": "idle", "waiting": 0, "served": 300}

@@ -1,0 +1,201 @@
+"""A node's options: what is accepted, what is refused, and that everything is told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calculators.image_gen.options import CheckedOptions, LoadSettings, check_options, read_options
+from calculators.image_gen.resolution import Resolution
+from graph_runtime import StatusCode
+from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
+
+
+def options(folder: Path | str, **fields: Any) -> ImageGenCalculatorOptions:
+    return ImageGenCalculatorOptions(models_path=str(folder), **fields)
+
+
+def read(folder: Path | str, base_dir: Path = Path("/"), **fields: Any) -> CheckedOptions:
+    return read_options(options(folder, **fields), base_dir)
+
+
+def messages(folder: Path | str, base_dir: Path = Path("/"), **fields: Any) -> list[str]:
+    return [str(problem) for problem in read(folder, base_dir, **fields).problems]
+
+
+def test_defaults_are_those_of_the_documentation(shapes: Path) -> None:
+    settings = read(shapes).settings
+    assert settings is not None
+    assert settings.load == LoadSettings(str(shapes), ("CPU",), "{}")
+    assert settings.max_resolution == Resolution(4096, 4096)
+    assert settings.default_resolution is None
+    assert settings.max_num_images_per_prompt == 10
+    assert settings.default_num_inference_steps == 50
+    assert settings.max_num_inference_steps == 100
+
+
+def test_every_option_is_taken_over(shapes: Path) -> None:
+    settings = read(
+        "./",
+        shapes,
+        device="CPU",
+        plugin_config='{"NUM_STREAMS": 1}',
+        max_resolution="512x256",
+        default_resolution="128x64",
+        max_num_images_per_prompt=3,
+        default_num_inference_steps=7,
+        max_num_inference_steps=9,
+    ).settings
+    assert settings is not None
+    assert settings.load == LoadSettings(str(shapes), ("CPU",), '{"NUM_STREAMS": "1"}')
+    assert (settings.max_resolution, settings.default_resolution) == (Resolution(512, 256), Resolution(128, 64))
+    assert settings.max_num_images_per_prompt == 3
+    assert (settings.default_num_inference_steps, settings.max_num_inference_steps) == (7, 9)
+
+
+def test_settings_that_decide_a_load_survive_the_way_to_another_process() -> None:
+    load = LoadSettings("/m", ("CPU", "GPU", "CPU"), '{"A": 1}')
+    assert LoadSettings.from_json(load.to_json()) == load
+
+
+@pytest.mark.parametrize(
+    "path", ["./", ".", "", "sub", "./sub/", "sub/../", "../", "/absolute/../x", "nowhere", "/nowhere"]
+)
+def test_model_paths(path: str, shapes: Path, tmp_path: Path) -> None:
+    (tmp_path / "sub").symlink_to(shapes)
+    found = read(path, tmp_path)
+    if path in ("sub", "./sub/"):
+        assert found.settings is not None
+        assert found.settings.load.models_path == str(tmp_path / "sub")
+        return
+    (problem,) = found.problems
+    if path == "":
+        assert "models_path is missing or empty" in str(problem)
+    elif ".." in path:
+        assert 'must not contain ".."' in str(problem)
+    elif "nowhere" in path:
+        assert problem.code is StatusCode.NOT_FOUND
+        assert "is not a folder: there is none at " in str(problem)
+    else:
+        assert "model_index.json is missing" in str(problem)
+
+
+def test_a_file_is_no_model_folder(shapes: Path) -> None:
+    assert "is not a folder" in messages(shapes / "model_index.json")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CPU", ("CPU",)),
+        ("  GPU.0   MULTI:GPU.0,GPU.1   AUTO  ", ("GPU.0", "MULTI:GPU.0,GPU.1", "AUTO")),
+        ("CPU GPU CPU", ("CPU", "GPU", "CPU")),
+        ("AUTO:GPU,CPU", ("AUTO:GPU,CPU",)),
+    ],
+)
+def test_devices(text: str, expected: tuple[str, ...], shapes: Path) -> None:
+    settings = read(shapes, device=text).settings
+    assert settings is not None
+    assert settings.load.devices == expected
+
+
+@pytest.mark.parametrize(("text", "count"), [("", 0), ("   ", 0), ("CPU GPU", 2), ("CPU CPU CPU CPU", 4)])
+def test_there_must_be_one_device_or_three(text: str, count: int, shapes: Path) -> None:
+    (message,) = messages(shapes, device=text)
+    assert f"names {count} devices" in message
+
+
+@pytest.mark.parametrize("device", ["NPU", "NPU.0", "CPU NPU CPU", "HETERO:NPU,CPU"])
+def test_an_npu_needs_a_fixed_size(device: str, shapes: Path) -> None:
+    (message,) = messages(shapes, device=device)
+    assert "the option resolution must be given" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"plugin_config": "{"}, "plugin_config is in wrong format: it is not JSON"),
+        ({"plugin_config": "[]"}, "must be a JSON object"),
+        ({"max_resolution": "auto"}, 'max_resolution cannot be "auto"'),
+        ({"max_resolution": "(4096x4096)"}, 'max_resolution "(4096x4096)" is not in correct format - WxH'),
+        ({"max_resolution": "large"}, 'max_resolution "large" is not in correct format'),
+        ({"max_resolution": ""}, 'max_resolution "" is not in correct format'),
+        ({"max_resolution": "0x64"}, 'max_resolution "0x64" values must be greater than 0'),
+        ({"default_resolution": "auto"}, 'default_resolution cannot be "auto"'),
+        ({"default_resolution": "64"}, 'default_resolution "64" is not in correct format'),
+        ({"default_resolution": "128x128", "max_resolution": "64x128"}, "default_resolution 128x128 exceeds max_resolution 64x128"),
+        ({"default_resolution": "4104x64"}, "default_resolution 4104x64 exceeds max_resolution 4096x4096"),
+        ({"default_resolution": "60x64"}, "default_resolution 60x64 does not fit this model: .* multiples of 8"),
+        ({"default_resolution": "16x64"}, "default_resolution 16x64 is too small"),
+        ({"max_num_images_per_prompt": 0}, "max_num_images_per_prompt is 0; it must be at least 1"),
+        ({"default_num_inference_steps": 0}, "default_num_inference_steps is 0"),
+        ({"max_num_inference_steps": 0}, "max_num_inference_steps is 0"),
+        ({"default_num_inference_steps": 101}, "default_num_inference_steps 101 is greater than max_num_inference_steps 100"),
+        ({"default_num_inference_steps": 9, "max_num_inference_steps": 8}, "9 is greater than max_num_inference_steps 8"),
+        ({"resolution": "64x64"}, "resolution is not supported by this version"),
+        ({"num_images_per_prompt": 2}, "num_images_per_prompt fixes the shape .* needs exactly one resolution"),
+        ({"guidance_scale": 7.2}, "guidance_scale fixes the shape .* needs exactly one resolution"),
+        ({"guidance_scale": -1.0}, "guidance_scale fixes the shape"),
+        ({"lora_adapters": [{"alias": "a", "path": "a.safetensors"}]}, "lora_adapters is not supported by this version"),
+        ({"composite_lora_adapters": [{"alias": "a"}]}, "composite_lora_adapters is not supported by this version"),
+    ],
+)  # fmt: skip
+def test_wrong_options(fields: dict[str, Any], expected: str, shapes: Path) -> None:
+    (message,) = messages(shapes, **fields)
+    with pytest.raises(ValueError, match=expected.replace("(", r"\(").replace(")", r"\)")):
+        raise ValueError(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "resolution is empty"),
+        ("auto", 'resolution cannot be "auto"'),
+        ("64x64 64", 'resolution "64" is not in correct format'),
+        ("64x64  64x64", "resolution 64x64 is given twice"),
+    ],
+)
+def test_wrong_values_of_an_option_to_come_are_told_as_well(text: str, expected: str, shapes: Path) -> None:
+    found = messages(shapes, resolution=text)
+    assert expected in found[0]
+    assert "not supported by this version" in found[1]
+
+
+def test_what_this_version_lacks_has_a_code_of_its_own(shapes: Path) -> None:
+    found = read(shapes, resolution="64x64", num_images_per_prompt=1, guidance_scale=7.5)
+    assert [problem.code for problem in found.problems] == [StatusCode.UNIMPLEMENTED] * 3
+
+
+def test_an_alias_given_twice(shapes: Path) -> None:
+    entries = [{"alias": "a", "path": "x"}, {"alias": "a", "path": "y"}]
+    assert 'the alias "a" is given twice' in messages(shapes, lora_adapters=entries)[0]
+
+
+def test_a_default_that_nobody_wrote_gives_way_to_a_smaller_maximum(shapes: Path) -> None:
+    settings = read(shapes, max_num_inference_steps=30).settings
+    assert settings is not None
+    assert (settings.default_num_inference_steps, settings.max_num_inference_steps) == (30, 30)
+
+
+def test_counts_may_be_as_large_as_their_type(shapes: Path) -> None:
+    settings = read(shapes, max_num_images_per_prompt=2**64 - 1, max_num_inference_steps=2**64 - 1).settings
+    assert settings is not None
+    assert settings.max_num_inference_steps == 2**64 - 1
+
+
+def test_all_problems_come_at_once_with_their_places_and_the_node(shapes: Path) -> None:
+    wrong = options(
+        shapes / "unet", device="CPU GPU", plugin_config="[", max_resolution="x", default_resolution="y",
+        max_num_images_per_prompt=0, default_num_inference_steps=0, resolution="auto", guidance_scale=1.0,
+    )  # fmt: skip
+    found = check_options(wrong, Path("/"), node="gen", place=lambda field: f"graph.pbtxt:{len(field)}:1")
+    assert {problem.node for problem in found} == {"gen"}
+    fields = [problem.message.split(" ", 1)[0] for problem in found]
+    assert fields == [
+        "device", "plugin_config", "max_resolution", "default_resolution", "max_num_images_per_prompt",
+        "default_num_inference_steps", "resolution", "resolution", "guidance_scale", str(shapes / "unet" / "model_index.json"),
+    ]  # fmt: skip
+    assert found[0].place == "graph.pbtxt:6:1"
+    assert found[-1].place == f"graph.pbtxt:{len('models_path')}:1"
