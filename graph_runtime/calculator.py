@@ -323,6 +323,21 @@ class CalculatorContext:
         remove: Callable[[], None] = self._run.on_cancel(callback)
         return remove
 
+    def service(self, key: str) -> Any:
+        """The object of a service that the contract uses; None when an optional one is not there.
+
+        Raises:
+            GraphRuntimeError: the contract does not use it.
+        """
+        services: dict[str, Any] = self._run.services
+        if key not in self._run.plan.services_of(self.node_name):
+            raise GraphError(
+                f'Service "{key}" is not used by the contract of node "{self.node_name}": '
+                f'call cc.use_service("{key}") in get_contract',
+                code=StatusCode.FAILED_PRECONDITION,
+            )
+        return services.get(key)
+
     @property
     def graph_status(self) -> GraphError | None:
         """The error that ended the run, in ``close``; None while all is well."""

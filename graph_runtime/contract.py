@@ -6,6 +6,7 @@ Source: MediaPipe ``framework/calculator_contract.h`` and ``packet_type.h``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from graph_runtime.errors import GraphError, StatusCode
@@ -162,12 +163,20 @@ class PortSpecs:
         return texts
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a contract says about a service that its node uses."""
+
+    optional: bool
+    default: Callable[[], Any] | None
+
+
 class CalculatorContract:
     """What a node's calculator is given in ``get_contract`` to declare ports, options and habits."""
 
     __slots__ = (
         "_find_options", "input_side_packets", "input_stream_handler", "input_stream_handler_options", "inputs",
-        "max_in_flight", "node_name", "output_side_packets", "outputs", "process_timestamp_bounds", "timestamp_offset",
+        "max_in_flight", "node_name", "output_side_packets", "outputs", "process_timestamp_bounds", "services", "timestamp_offset",
     )  # fmt: skip
 
     def __init__(
@@ -190,6 +199,7 @@ class CalculatorContract:
         self.input_stream_handler: str | None = None
         self.input_stream_handler_options: Any = None
         self.process_timestamp_bounds = False
+        self.services: dict[str, Service] = {}
         self.timestamp_offset: int | None = None
         self._find_options = find_options
 
@@ -214,6 +224,16 @@ class CalculatorContract:
         """
         self.input_stream_handler = name
         self.input_stream_handler_options = options
+
+    def use_service(self, key: str, *, optional: bool = False, default: Callable[[], Any] | None = None) -> None:
+        """Ask for a service: an object that all nodes of a graph share (``CalculatorGraph.set_service``).
+
+        Args:
+            key: its name.
+            optional: the node can do without.
+            default: makes the object where the caller gives none.
+        """
+        self.services[key] = Service(optional, default)
 
     def set_process_timestamp_bounds(self, value: bool = True) -> None:
         """Call ``process`` for settled timestamps without packets too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graph_runtime._engine.run import Run
 from graph_runtime._engine.stream import Observer
@@ -19,6 +19,9 @@ from graph_runtime.poller import OutputStreamPoller
 from graph_runtime.port_types import packet_mismatch
 from graph_runtime.timestamp import UNSET, as_timestamp, is_allowed_in_stream
 from graph_runtime.validated_graph_config import ValidatedGraphConfig, plan_from_keywords
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class GraphInputStreamAddMode(enum.IntEnum):
@@ -75,6 +78,7 @@ class CalculatorGraph:
         self._run: Run | None = None
         self._last_side_packets: dict[str, Packet] = {}
         self._outputs_seen = self._outputs_waited_for = 0
+        self._services: dict[str, Any] = {}
         self.graph_input_stream_add_mode = GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
         """Whether adding to a full graph waits, or raises with code UNAVAILABLE."""
 
@@ -125,13 +129,32 @@ class CalculatorGraph:
         self.observe_output_stream(stream_name, lambda _, packet: poller.put(packet), observe_timestamp_bounds)
         return poller
 
-    def start_run(self, input_side_packets: Mapping[str, Any] | None = None, *, deferred: bool = False) -> None:
+    def set_service(self, key: str, value: Any) -> None:
+        """Give all nodes an object that they share; before a run, and kept for all following ones.
+
+        Raises:
+            GraphRuntimeError: a run is going on.
+        """
+        if self._is_running():
+            raise GraphError("set_service() is called during a run", code=StatusCode.FAILED_PRECONDITION)
+        self._services[key] = value
+
+    def start_run(
+        self,
+        input_side_packets: Mapping[str, Any] | None = None,
+        *,
+        deferred: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        on_done: Callable[[], None] | None = None,
+    ) -> None:
         """Begin a run. Values that are no Packets are wrapped.
 
         Args:
             input_side_packets: name -> packet or value.
             deferred: run nothing before a thread waits for the graph. Saves waking a worker thread, which costs more than a
                 small graph does, where the caller adds its packets and waits at once.
+            loop: where ``async def process`` of nodes runs; without it, on a background event loop.
+            on_done: called on some thread when the run has ended.
 
         Raises:
             GraphError: a side packet is missing or of a wrong type; or the former run has not ended.
@@ -146,11 +169,41 @@ class CalculatorGraph:
             for name, value in (input_side_packets or {}).items()
         }
         self._check_side_packets(side_packets)
+        self._make_services()
         observers = [
             (name, Observer(self._counted(callback, name), bounds)) for name, callback, bounds in self._observers
         ]
-        self._run = Run(self._plan, side_packets, observers, self._executors, deferred=deferred)
-        self._run.start()
+        run = Run(
+            self._plan,
+            side_packets,
+            observers,
+            self._executors,
+            deferred=deferred,
+            loop=loop,
+            services=self._services,
+        )
+        if on_done is not None:
+            run.call_when_done(on_done)
+        self._run = run
+        run.start()
+
+    def _make_services(self) -> None:
+        """Make what nodes need and the caller did not give."""
+        for node in self._plan.nodes:
+            for key, service in node.contract.services.items():
+                if key in self._services or service.optional:
+                    continue
+                reason = "it has no default"
+                if service.default is not None:
+                    try:
+                        self._services[key] = service.default()
+                        continue
+                    except Exception as error:
+                        reason = str(error)
+                raise GraphError(
+                    f'Service "{key}", required by node {node.name}, was not provided and cannot be created: {reason}',
+                    code=StatusCode.INTERNAL,
+                )
 
     def _check_side_packets(self, given: Mapping[str, Packet]) -> None:
         problems = []
@@ -205,6 +258,13 @@ class CalculatorGraph:
                 run.post_failure(error)
                 raise combine("Graph has errors: ", [error]) from error
         run.add(stream, packet, wait=self.graph_input_stream_add_mode == GraphInputStreamAddMode.WAIT_TILL_NOT_FULL)
+
+    def wait_for_room(self, stream: str) -> None:
+        """Return when a graph input can take a packet, or the run has failed or ended."""
+        run = self._started("AddPacketToInputStream")
+        if stream not in run.graph_inputs:
+            raise self._not_an_input("AddPacketToInputStream", stream)
+        run.wait_for_room(stream)
 
     def close_input_stream(self, stream: str) -> None:
         """End one graph input; twice is fine."""

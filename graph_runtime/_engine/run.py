@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from heapq import heappop, heappush
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from graph_runtime._engine import workers
 from graph_runtime._engine.node import NodeState, Step, do_nothing
@@ -35,6 +35,8 @@ from graph_runtime.tags import TagIndexName, TagMap
 from graph_runtime.timestamp import UNSET, debug_string
 
 if TYPE_CHECKING:
+    import asyncio
+
     from graph_runtime.plan import NodePlan, Plan
 
 MAX_ERRORS: Final = 1000
@@ -77,6 +79,8 @@ class Run:
         executors: Mapping[str, Submit] | None = None,
         *,
         deferred: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        services: Mapping[str, Any] | None = None,
     ) -> None:
         self.plan = plan
         self._deferred = deferred
@@ -133,6 +137,9 @@ class Run:
         self._watchers = 0
         self._on_cancel: dict[int, Callable[[], None]] = {}
         self._cancel_lock = threading.Lock()
+        self._done_callbacks: list[Callable[[], None]] = []
+        self.loop = loop
+        self.services = services or {}
 
     # ---- from any thread
 
@@ -153,6 +160,11 @@ class Run:
             raise GraphError("Graph is throttled.", code=StatusCode.UNAVAILABLE)
         stream.posted += 1
         self._post(stream.take, packet)
+
+    def wait_for_room(self, name: str) -> None:
+        """Return when a graph input can take a packet, or the run has failed or ended."""
+        if not self._has_room(self.graph_inputs[name]):
+            self._may_add(self.graph_inputs[name], wait=True)
 
     def close_input(self, name: str) -> None:
         """End one graph input."""
@@ -269,6 +281,31 @@ class Run:
             if self.steps[key] is do_nothing and self.nodes[len(self.nodes) - 1 - key].is_open:
                 self.steps[key] = step
 
+    def begin_async(self) -> None:
+        """A coroutine of a node begins; ``end_async`` has to follow."""
+        self._detached += 1
+
+    def end_async(self, act: Callable[[], None]) -> None:
+        """A coroutine has ended, on whatever thread: call ``act()`` with the token held."""
+
+        def ended(_: Packet) -> None:
+            self._detached -= 1
+            act()
+
+        self._post(ended, _ALWAYS, force=True)
+
+    def event_loop(self) -> asyncio.AbstractEventLoop:
+        """Where coroutines of nodes run: the caller's loop, or the process-wide background one."""
+        return self.loop if self.loop is not None else workers.background_loop()
+
+    def call_when_done(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` on some thread when the run has ended; at once if it has."""
+        with self._cancel_lock:
+            if not self.done.is_set():
+                self._done_callbacks.append(callback)
+                return
+        callback()
+
     def set_side_packet(self, name: str, packet: Packet) -> None:
         """A node made a side packet."""
         text, code = None, StatusCode.INVALID_ARGUMENT
@@ -324,7 +361,7 @@ class Run:
             # KeyboardInterrupt in a calculator, or a fault of the engine: nobody may wait for ever.
             self.errors.append(GraphError(f"The run was interrupted: {error!r}", code=StatusCode.CANCELLED))
             self.claims.clear()
-            self.done.set()
+            self._end()
             raise
         finally:
             self._inside.discard(thread)
@@ -333,7 +370,7 @@ class Run:
         inbox = self._inbox
         while inbox:
             act, packet = inbox.popleft()
-            if self.errors:
+            if self.errors and packet is not _ALWAYS:
                 continue
             try:
                 act(packet)
@@ -435,7 +472,14 @@ class Run:
         self.steps.clear()
         self.nodes = []
         self.throttle = _NO_THROTTLE
-        self.done.set()
+        self._end()
+
+    def _end(self) -> None:
+        with self._cancel_lock:
+            self.done.set()
+            callbacks, self._done_callbacks = self._done_callbacks, []
+        for callback in callbacks:
+            callback()
         self.tell_watchers()
 
     def _on_start(self, _: Packet) -> None:
@@ -454,9 +498,11 @@ class Run:
 
     # ---- threads
 
-    def _post(self, act: Callable[[Packet], None], packet: Packet) -> None:
+    def _post(self, act: Callable[[Packet], None], packet: Packet, *, force: bool = False) -> None:
         self._inbox.append((act, packet))
-        if not self._token.locked() and not self._deferred:
+        if self._watchers and (self._deferred or self._default.submit is None):
+            self.tell_watchers()
+        if not self._token.locked() and (force or not self._deferred):
             self._want_thread(self._default)
 
     def _want_thread(self, pool: Pool) -> None:
@@ -645,4 +691,7 @@ def _callback_failure(error: Exception) -> GraphError:
 
 
 _NO_PACKET: Final = Packet(NOTHING)
+_ALWAYS: Final = Packet(NOTHING)
+"""Marks an event that counts after a failure too."""
+
 _NO_THROTTLE: Final = Throttle(0, (), [])

@@ -15,8 +15,9 @@ calculator is called.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from heapq import heappush
+from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import Any, Final
 
@@ -50,6 +51,8 @@ def compile_step(node: NodeState) -> Step:
         return _source_step(node)
     if not node.in_streams:
         return do_nothing
+    if node.calculator is not None and iscoroutinefunction(node.calculator.process):
+        return _async_step(node)
     if node.plan.max_in_flight > 1 and node.pool.max_threads > 1:
         return _parallel_step(node)
     if not node.pool.is_inline or (node.plan.id in node.run.plan.slow_nodes and node.pool.max_threads > 1):
@@ -297,57 +300,106 @@ class _Call:
         self.is_done = False
 
 
-def _parallel_step(node: NodeState) -> Step:
-    """Up to ``max_in_flight`` calls at once, each with a context of its own; their outputs go out in input order."""
-    assert node.context is not None
-    run, key, handler, most = node.run, node.key, node.handler, node.plan.max_in_flight
-    free = [node.context]
-    calls: deque[_Call] = deque()
+class _Calls:
+    """The calls of one node that run at once, each with a context of its own; their outputs go out in input order."""
 
-    def step() -> None:
-        if len(calls) >= most:
-            return  # asked again when a call ends
+    def __init__(self, node: NodeState) -> None:
+        assert node.context is not None
+        self.node = node
+        self.free = [node.context]
+        self.running: deque[_Call] = deque()
+
+    def begin(self) -> _Call | None:
+        """The next call, if the node is ready and may have one more; otherwise the node is closed or its bound moved."""
+        node, running = self.node, self.running
+        if len(running) >= node.plan.max_in_flight:
+            return None  # asked again when a call ends
         timestamp = _decide(node)
         if timestamp is None:
-            if not calls:
-                node.pass_bound(handler.bound)
-            return
+            if not running:
+                node.pass_bound(node.handler.bound)
+            return None
         if timestamp >= ONE_OVER_POST_STREAM:
-            if not calls and not run.errors:
+            if not running and not node.run.errors:
                 node.close(regular=True)
-            return
-        packets = handler.fill(timestamp)
-        if any(each.timestamp == timestamp for each in calls):
-            run.fail(
-                node.failure(
-                    "process",
-                    GraphError(
-                        "Multiple invocations with the same timestamps are not allowed with parallel execution, "
-                        f"and {timestamp} is being processed already; set max_in_flight to 1",
-                        code=StatusCode.FAILED_PRECONDITION,
-                    ),
-                )
+            return None
+        packets = node.handler.fill(timestamp)
+        if any(each.timestamp == timestamp for each in running):
+            text = (
+                "Multiple invocations with the same timestamps are not allowed with parallel execution, "
+                f"and {timestamp} is being processed already; set max_in_flight to 1"
             )
-            return
-        if free:
-            context = free.pop()
+            node.run.fail(node.failure("process", GraphError(text, code=StatusCode.FAILED_PRECONDITION)))
+            return None
+        if self.free:
+            context = self.free.pop()
         else:
             context = node.new_context()
             context._phase = "process"
-        mine = _Call(context, timestamp)
-        calls.append(mine)
+        call = _Call(context, timestamp)
+        running.append(call)
         _fill(context, timestamp, packets)
-        heappush(node.pool.heap, key)  # the next one may be ready as well
-        run.detach(None)
-        mine.result = call(node, context)
-        run.rejoin(None)
-        mine.is_done = True
-        while calls and calls[0].is_done:
-            first = calls.popleft()
-            if not node.finish(first.context, first.timestamp, first.result):
+        heappush(node.pool.heap, node.key)  # the next one may be ready as well
+        return call
+
+    def end(self, call: _Call, result: Any) -> None:
+        """A call has returned: send what is next in order."""
+        call.result, call.is_done = result, True
+        running = self.running
+        while running and running[0].is_done:
+            first = running.popleft()
+            if not self.node.finish(first.context, first.timestamp, first.result):
                 return
-            free.append(first.context)
-        heappush(node.pool.heap, key)
+            self.free.append(first.context)
+        heappush(self.node.pool.heap, self.node.key)
+
+
+def _parallel_step(node: NodeState) -> Step:
+    """Up to ``max_in_flight`` calls at once, each on a thread of its own."""
+    calls, run = _Calls(node), node.run
+
+    def step() -> None:
+        started = calls.begin()
+        if started is not None:
+            run.detach(None)
+            result = call(node, started.context)
+            run.rejoin(None)
+            calls.end(started, result)
+
+    return step
+
+
+def _async_step(node: NodeState) -> Step:
+    """``async def process``: up to ``max_in_flight`` coroutines at once, on an event loop; no thread waits for them."""
+    import asyncio  # only graphs with coroutines pay for it
+
+    assert node.calculator is not None
+    calls, run = _Calls(node), node.run
+    process: Callable[[CalculatorContext], Coroutine[Any, Any, Any]] = node.calculator.process  # type: ignore[assignment]  # asked before
+
+    def start(started: _Call) -> None:
+        future = asyncio.run_coroutine_threadsafe(process(started.context), run.event_loop())
+
+        def cancel() -> None:
+            future.cancel()
+
+        forget = run.on_cancel(cancel)
+
+        def ended(_: Any) -> None:
+            forget()
+            try:
+                result = future.result()
+            except BaseException as error:
+                result = Failed(RuntimeError("the coroutine was cancelled") if future.cancelled() else error)
+            run.end_async(lambda: calls.end(started, result) if not run.errors else None)
+
+        future.add_done_callback(ended)
+
+    def step() -> None:
+        started = calls.begin()
+        if started is not None:
+            run.begin_async()
+            start(started)
 
     return step
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
 
 IDLE_LIMIT_S: Final = 60.0
 """A thread without work for this long ends."""
@@ -41,3 +44,19 @@ def submit(task: Callable[[], None]) -> None:
     else:
         worker.task = task
         worker.gate.release()
+
+
+_loop: asyncio.AbstractEventLoop | None = None
+_loop_lock = threading.Lock()
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """The event loop for coroutines of graphs that were not started from one; on a daemon thread of its own."""
+    global _loop
+    with _loop_lock:
+        if _loop is None:
+            import asyncio  # graphs without coroutines do not pay for it
+
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="graph_runtime event loop", daemon=True).start()
+        return _loop
