@@ -323,6 +323,10 @@ class CalculatorContext:
         remove: Callable[[], None] = self._run.on_cancel(callback)
         return remove
 
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter of the run; ``CalculatorGraph.counters`` has them."""
+        self._run.count(name, by)
+
     def service(self, key: str) -> Any:
         """The object of a service that the contract uses; None when an optional one is not there.
 

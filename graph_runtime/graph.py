@@ -13,11 +13,13 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime.config import to_text
 from graph_runtime.errors import GraphError, Problem, StatusCode, combine, raise_problems
 from graph_runtime.executors import ExecutorPlan
+from graph_runtime.inspect import GraphSnapshot, take_snapshot
 from graph_runtime.packet import Packet
 from graph_runtime.plan import Plan
 from graph_runtime.poller import OutputStreamPoller
 from graph_runtime.port_types import packet_mismatch
 from graph_runtime.timestamp import UNSET, as_timestamp, is_allowed_in_stream
+from graph_runtime.trace import DEFAULT_CAPACITY, Tracer
 from graph_runtime.validated_graph_config import ValidatedGraphConfig, plan_from_keywords
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ class CalculatorGraph:
         self._last_side_packets: dict[str, Packet] = {}
         self._outputs_seen = self._outputs_waited_for = 0
         self._services: dict[str, Any] = {}
+        profiler = plan.config.profiler_config
+        self._tracer = Tracer(profiler.trace_log_capacity or DEFAULT_CAPACITY) if profiler.trace_enabled else None
         self.graph_input_stream_add_mode = GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
         """Whether adding to a full graph waits, or raises with code UNAVAILABLE."""
 
@@ -181,6 +185,7 @@ class CalculatorGraph:
             deferred=deferred,
             loop=loop,
             services=self._services,
+            tracer=self._tracer,
         )
         if on_done is not None:
             run.call_when_done(on_done)
@@ -293,7 +298,11 @@ class CalculatorGraph:
         """
         run = self._started("WaitUntilIdle")
         if not run.wait_until_idle(timeout_s):
-            raise GraphError(f"The graph is not idle after {timeout_s:g} s", code=StatusCode.DEADLINE_EXCEEDED)
+            report = self.snapshot().hang_report()
+            raise GraphError(
+                f"The graph is not idle after {timeout_s:g} s" + (f":\n{report}" if report else ""),
+                code=StatusCode.DEADLINE_EXCEEDED,
+            )
         if run.errors and not run.is_over:
             raise combine("CalculatorGraph::Run() failed: ", run.errors)
 
@@ -329,8 +338,9 @@ class CalculatorGraph:
         """
         run = self._started("WaitUntilDone")
         if not run.wait_until_done(timeout_s):
+            report = self.snapshot().hang_report()
             raise GraphError(
-                f"The run has not ended within {timeout_s:g} s; are all input streams closed?",
+                f"The run has not ended within {timeout_s:g} s" + (f":\n{report}" if report else ""),
                 code=StatusCode.DEADLINE_EXCEEDED,
             )
         self._last_side_packets.update(run.output_side_packets)
@@ -368,6 +378,29 @@ class CalculatorGraph:
     def get_combined_error_message(self) -> str:
         """The text of all errors of the current run; "" when there are none."""
         return combine("", self._run.errors).message if self._run is not None and self.has_error() else ""
+
+    # ---- seeing into it
+
+    def snapshot(self) -> GraphSnapshot:
+        """What every node holds and waits for, now; from any thread, at any time."""
+        return take_snapshot(self._plan, self._run)
+
+    def counters(self) -> dict[str, int]:
+        """What nodes have counted (``cc.count``) in the current or last run."""
+        return {} if self._run is None else dict(self._run.counters)
+
+    def enable_tracing(self, capacity: int = DEFAULT_CAPACITY) -> Tracer:
+        """Keep the last ``capacity`` calls of nodes, from the next run on; ``profiler_config { trace_enabled: true }`` does too.
+
+        Returns: the tracer, whose ``write(path)`` makes a file for Perfetto.
+        """
+        self._tracer = Tracer(capacity)
+        return self._tracer
+
+    @property
+    def tracer(self) -> Tracer | None:
+        """The tracer, where tracing is on."""
+        return self._tracer
 
     # ---- helpers
 

@@ -40,8 +40,20 @@ class NodeState:
     """One node of one run. Only a thread that holds the run's token touches it, but for the calculator in ``process``."""
 
     __slots__ = (
-        "calculator", "context", "handler", "in_streams", "is_open", "key", "offsets", "out_streams", "plan", "pool",
-        "present_side_packets", "queues", "run",
+        "calculator",
+        "context",
+        "handler",
+        "in_streams",
+        "is_open",
+        "key",
+        "offsets",
+        "out_streams",
+        "plan",
+        "pool",
+        "present_side_packets",
+        "process",
+        "queues",
+        "run",
     )  # fmt: skip
 
     def __init__(self, run: Run, plan: NodePlan, key: int, pool: Pool, streams: list[StreamState]) -> None:
@@ -65,6 +77,7 @@ class NodeState:
         self.offsets: list[int | None] = []
         self.is_open = False
         self.calculator: Calculator | None = None
+        self.process: Callable[[CalculatorContext], Any] = _not_open
         self.context: CalculatorContext | None = None
 
     def can_open(self) -> bool:
@@ -84,7 +97,8 @@ class NodeState:
         self.context = context = self.new_context()
         try:
             self.calculator = plan.calculator()
-            self.calculator.open(context)
+            self.process = self._traced("process", self.calculator.process)
+            self._traced("open", self.calculator.open)(context)
         except Exception as error:
             run.fail(self.failure("open", error))
             return False
@@ -150,7 +164,7 @@ class NodeState:
             # What still comes is dropped without a check: nobody is there to notice its order.
             stream.sinks[:] = [sink for sink in stream.sinks if sink[0] is not queue]
         try:
-            calculator.close(context)
+            self._traced("close", calculator.close)(context)
         except Exception as error:
             if regular:
                 self.run.fail(self.failure("close", error))
@@ -160,12 +174,16 @@ class NodeState:
                 stream.close()
         self.run.node_closed(self)
 
+    def _traced(self, phase: str, method: Callable[[CalculatorContext], Any]) -> Callable[[CalculatorContext], Any]:
+        return method if self.run.tracer is None else self.run.tracer.wrap(self.plan.name, phase, method)
+
     def release(self) -> None:
         """The run is over: let go of everything that points back to it."""
         if self.context is not None:
             self.context.inputs = _NO_INPUTS
             self.context.outputs = _NO_OUTPUTS
         self.context = self.calculator = None
+        self.process = _not_open
         del self.run, self.handler
 
     def failure(self, phase: str, error: Exception) -> GraphError:
@@ -235,6 +253,10 @@ class NodeState:
                 moved = min(max(bound + offset, MIN), MAX)
                 if moved > stream.bound:
                     stream.move_bound(moved)
+
+
+def _not_open(context: CalculatorContext) -> None:
+    raise AssertionError("a node that is not open is not called")
 
 
 def bound_after(timestamp: int, offset: int) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from heapq import heappop, heappush
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from graph_runtime.plan import NodePlan, Plan
+    from graph_runtime.trace import Tracer
 
 MAX_ERRORS: Final = 1000
 """Errors kept of one run; more are dropped."""
@@ -81,6 +82,7 @@ class Run:
         deferred: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         services: Mapping[str, Any] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.plan = plan
         self._deferred = deferred
@@ -140,6 +142,9 @@ class Run:
         self._done_callbacks: list[Callable[[], None]] = []
         self.loop = loop
         self.services = services or {}
+        self.tracer = tracer
+        self.counters: Counter[str] = Counter()
+        self._counter_lock = threading.Lock()
 
     # ---- from any thread
 
@@ -206,6 +211,28 @@ class Run:
                 return partial(self._forget, key)
         callback()
         return lambda: None
+
+    def count(self, name: str, by: int) -> None:
+        """See CalculatorContext.count."""
+        with self._counter_lock:
+            self.counters[name] += by
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether ``pause`` is in force."""
+        return self._paused
+
+    def open_inputs(self) -> list[str]:
+        """The graph inputs that nobody has closed."""
+        return [name for name in self.graph_inputs if name not in self._closed_inputs]
+
+    def is_unopened(self, node: NodeState) -> bool:
+        """Whether a node waits to be opened."""
+        return node in self._unopened
+
+    def is_running(self, node: NodeState) -> bool:
+        """Whether a call of a node is going on."""
+        return node.key in self.claims or node.key in self._stolen
 
     def status(self) -> GraphError | None:
         """All errors so far as one, or None."""

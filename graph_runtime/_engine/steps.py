@@ -51,7 +51,7 @@ def compile_step(node: NodeState) -> Step:
         return _source_step(node)
     if not node.in_streams:
         return do_nothing
-    if node.calculator is not None and iscoroutinefunction(node.calculator.process):
+    if iscoroutinefunction(node.process):
         return _async_step(node)
     if node.plan.max_in_flight > 1 and node.pool.max_threads > 1:
         return _parallel_step(node)
@@ -73,8 +73,7 @@ def compile_step(node: NodeState) -> Step:
 def _chain_step(node: NodeState) -> Step:
     """One input, one output with one consumer, default policy: the common way of one packet is written out."""
     assert node.context is not None
-    assert node.calculator is not None
-    process: Callable[[CalculatorContext], Any] = node.calculator.process
+    process = node.process
     context, run, key, finish = node.context, node.run, node.key, node.finish
     queue, in_stream, port = node.queues[0], node.in_streams[0], context.inputs.get_by_id(0)
     pop, ready, out_stream = queue.popleft, node.pool.heap, node.out_streams[0]
@@ -128,8 +127,7 @@ def _chain_step(node: NodeState) -> Step:
 def _single_input_step(node: NodeState) -> Step:
     """One input, default policy: the head of the queue is always next."""
     assert node.context is not None
-    assert node.calculator is not None
-    process: Callable[[CalculatorContext], Any] = node.calculator.process
+    process = node.process
     context, run, key, finish = node.context, node.run, node.key, node.finish
     queue, in_stream, port = node.queues[0], node.in_streams[0], context.inputs.get_by_id(0)
     pop, ready = queue.popleft, node.pool.heap
@@ -163,8 +161,7 @@ def _single_input_step(node: NodeState) -> Step:
 def _default_step(node: NodeState) -> Step:
     """Several inputs, default policy: process the smallest timestamp that no input can still undercut."""
     assert node.context is not None
-    assert node.calculator is not None
-    process: Callable[[CalculatorContext], Any] = node.calculator.process
+    process = node.process
     context, run, key, finish = node.context, node.run, node.key, node.finish
     ready = node.pool.heap
     inputs = list(zip(node.queues, node.in_streams, context.inputs, strict=True))
@@ -373,9 +370,8 @@ def _async_step(node: NodeState) -> Step:
     """``async def process``: up to ``max_in_flight`` coroutines at once, on an event loop; no thread waits for them."""
     import asyncio  # only graphs with coroutines pay for it
 
-    assert node.calculator is not None
     calls, run = _Calls(node), node.run
-    process: Callable[[CalculatorContext], Coroutine[Any, Any, Any]] = node.calculator.process  # type: ignore[assignment]  # asked before
+    process: Callable[[CalculatorContext], Coroutine[Any, Any, Any]] = node.process
 
     def start(started: _Call) -> None:
         future = asyncio.run_coroutine_threadsafe(process(started.context), run.event_loop())
@@ -432,9 +428,8 @@ def _source_step(node: NodeState) -> Step:
 
 def call(node: NodeState, context: CalculatorContext) -> Any:
     """Call ``process``; an exception comes back as a result."""
-    assert node.calculator is not None
     try:
-        return node.calculator.process(context)
+        return node.process(context)
     except BaseException as error:
         return Failed(error)
 
