@@ -122,6 +122,36 @@ class MakeSidePacket(Calculator):
         raise AssertionError("a node without streams is never processed")
 
 
+@register_calculator
+class Twice(Calculator):
+    """Sends two packets for one: at the input timestamp doubled, and just after it."""
+
+    @classmethod
+    def get_contract(cls, cc: CalculatorContract) -> None:
+        cc.inputs[0].set_any()
+        cc.outputs[0].set_any()
+
+    def process(self, cc: CalculatorContext) -> None:
+        timestamp = int(cc.input_timestamp)
+        cc.outputs[0].add(cc.inputs[0].value, 2 * timestamp)
+        cc.outputs[0].add(cc.inputs[0].value, 2 * timestamp + 1)
+
+
+@register_calculator
+class OnlyEven(Calculator):
+    """Drops packets at odd timestamps; its bound follows the input all the same."""
+
+    @classmethod
+    def get_contract(cls, cc: CalculatorContract) -> None:
+        cc.inputs[0].set_any()
+        cc.outputs[0].set_same_as(cc.inputs[0])
+        cc.set_timestamp_offset(0)
+
+    def process(self, cc: CalculatorContext) -> None:
+        if int(cc.input_timestamp) % 2 == 0:
+            cc.outputs[0].add_packet(cc.inputs[0].packet)
+
+
 RunGraph = Callable[..., dict[str, list[tuple[int, Any]]]]
 
 
