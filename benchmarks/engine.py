@@ -1,19 +1,23 @@
-"""How fast packets go through chains of PassThrough nodes: graph_runtime beside MediaPipe and a bare chain of deques.
+"""How fast packets go through graphs of PassThrough nodes: graph_runtime beside MediaPipe and a bare chain of deques.
 
 Usage: python benchmarks/engine.py [--mediapipe-python PATH] [--rounds 5] [--lengths 1 4 16 64]
 
-``--mediapipe-python`` is the interpreter of an environment with ``mediapipe==0.10.21`` (see docs/benchmarks.md); without it that
-peer is left out. Every peer is a process of its own that stays alive; the rounds alternate between the peers, so that a slow
+``--mediapipe-python`` is the interpreter of an environment with ``mediapipe==0.10.21`` (``nox -s benchmark`` makes one); without it
+that peer is left out. Every peer is a process of its own that stays alive; the rounds alternate between the peers, so that a slow
 moment of the machine meets all of them. Printed are medians and, in brackets, the spread (smallest to largest).
 
 * packets/s: add N packets to the graph, then wait until it is idle.
 * us/hop: that time divided by N and by the number of nodes.
 * round trip: add one packet and wait until it came out, one after the other, in microseconds.
+* start: make a graph from text, start it and wait until it is idle, in microseconds.
+* parallel: a fan-out to 8 calculators that sleep for a millisecond without the interpreter's lock, graph_runtime alone (MediaPipe
+  has no calculators in Python); milliseconds a packet, where one thread needs 8.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -24,15 +28,29 @@ from collections.abc import Callable
 from typing import Any
 
 PEERS = ("graph_runtime", "deques", "mediapipe")
+Peer = tuple[Callable[[int], None], Callable[[], None], Callable[[], None]]
 
 
-def chain_pbtxt(length: int) -> str:
-    """A graph of PassThrough nodes one after the other, from stream s0 to stream s<length>."""
-    nodes = "".join(
-        f'node {{ calculator: "PassThroughCalculator" input_stream: "s{i}" output_stream: "s{i + 1}" }}\n'
-        for i in range(length)
-    )
-    return f'input_stream: "s0"\noutput_stream: "s{length}"\n{nodes}'
+def node(inputs: list[str], outputs: list[str], calculator: str = "PassThroughCalculator") -> str:
+    """A node as text."""
+    ports = "".join(f' input_stream: "{name}"' for name in inputs) + "".join(f' output_stream: "{n}"' for n in outputs)
+    return f'node {{ calculator: "{calculator}"{ports} }}\n'
+
+
+def chain(length: int) -> str:
+    """Nodes one after the other, from stream "in" to stream "out"."""
+    names = ["in", *(f"s{i}" for i in range(1, length)), "out"]
+    return 'input_stream: "in"\n' + "".join(node([a], [b]) for a, b in itertools.pairwise(names))
+
+
+def diamond() -> str:
+    """One stream through two nodes and together again."""
+    return 'input_stream: "in"\n' + node(["in"], ["l"]) + node(["in"], ["r"]) + node(["l", "r"], ["out", "other"])
+
+
+def fan_out(width: int) -> str:
+    """One stream into many nodes."""
+    return 'input_stream: "in"\n' + "".join(node(["in"], ["out" if i == 0 else f"o{i}"]) for i in range(width))
 
 
 class DequeChain:
@@ -52,44 +70,50 @@ class DequeChain:
         """Move packets along until nothing is ready."""
         ready, queues, last = self.ready, self.queues, len(self.queues) - 1
         while ready:
-            node = ready.pop()
-            packet = queues[node].popleft()
-            if queues[node]:
-                ready.append(node)
-            following = queues[node + 1]
-            if not following and node + 1 < last:
-                ready.append(node + 1)
+            position = ready.pop()
+            packet = queues[position].popleft()
+            if queues[position]:
+                ready.append(position)
+            following = queues[position + 1]
+            if not following and position + 1 < last:
+                ready.append(position + 1)
             following.append(packet)
 
     def close(self) -> None:
         """Nothing to end."""
 
 
-def make_graph_api(module: Any, length: int) -> tuple[Callable[[int], None], Callable[[], None], Callable[[], None]]:
+def make_graph(module: Any, text: str) -> Peer:
     """``add(timestamp)``, ``wait()`` and ``close()`` for a module with MediaPipe's Python API."""
-    graph = module.CalculatorGraph(graph_config=chain_pbtxt(length))
+    graph = module.CalculatorGraph(graph_config=text)
     packet = module.packet_creator.create_int(5)
-    graph.observe_output_stream(f"s{length}", lambda name, packet: None)
+    graph.observe_output_stream("out", lambda name, packet: None)
     graph.start_run()
     graph.wait_until_idle()
-    return (lambda t: graph.add_packet_to_input_stream("s0", packet.at(t))), graph.wait_until_idle, graph.close
+    return (lambda t: graph.add_packet_to_input_stream("in", packet.at(t))), graph.wait_until_idle, graph.close
 
 
-def measure(peer: str, length: int, packets: int, trips: int) -> dict[str, float]:
-    """One measurement of one peer, in this process: packets per second and round trip in microseconds."""
-    add: Callable[[int], None]
-    wait: Callable[[], None]
+def make_peer(peer: str, text: str, length: int) -> Peer:
+    """A started peer."""
     if peer == "deques":
-        chain = DequeChain(length)
-        add, wait, close = chain.add, chain.wait, chain.close
-    elif peer == "mediapipe":
+        bare = DequeChain(length)
+        return bare.add, bare.wait, bare.close
+    if peer == "mediapipe":
         import mediapipe
 
-        add, wait, close = make_graph_api(mediapipe, length)
-    else:
-        import graph_runtime
+        return make_graph(mediapipe, text)
+    import graph_runtime
 
-        add, wait, close = make_graph_api(graph_runtime, length)
+    return make_graph(graph_runtime, text)
+
+
+def measure(peer: str, text: str, length: int, packets: int, trips: int, starts: int) -> dict[str, float]:
+    """One measurement of one peer, in this process: packets per second, round trip and start in microseconds."""
+    begin = time.perf_counter()
+    for _ in range(starts):
+        make_peer(peer, text, length)[2]()
+    started = time.perf_counter()
+    add, wait, close = make_peer(peer, text, length)
     start = time.perf_counter()
     for t in range(packets):
         add(t)
@@ -100,7 +124,36 @@ def measure(peer: str, length: int, packets: int, trips: int) -> dict[str, float
         wait()
     end = time.perf_counter()
     close()
-    return {"rate": packets / (middle - start), "trip_us": (end - middle) / trips * 1e6}
+    return {
+        "rate": packets / (middle - start),
+        "trip_us": (end - middle) / trips * 1e6,
+        "start_us": (started - begin) / starts * 1e6,
+    }
+
+
+def measure_parallel(executor: str, packets: int = 100) -> float:
+    """Milliseconds a packet through a fan-out of 8 nodes that sleep for 1 ms."""
+    import graph_runtime
+
+    @graph_runtime.register_calculator
+    class SleepCalculator(graph_runtime.Calculator):
+        @classmethod
+        def get_contract(cls, cc: graph_runtime.CalculatorContract) -> None:
+            cc.inputs[0].set_any()
+            cc.outputs[0].set_any()
+
+        def process(self, cc: graph_runtime.CalculatorContext) -> None:
+            time.sleep(0.001)
+            cc.outputs[0].add_packet(cc.inputs[0].packet)
+
+    text = 'input_stream: "in"\n' + "".join(node(["in"], [f"o{i}"], "SleepCalculator") for i in range(8)) + executor
+    graph = graph_runtime.CalculatorGraph(graph_config=text)
+    graph.start_run()
+    start = time.perf_counter()
+    for t in range(packets):
+        graph.add_packet_to_input_stream("in", graph_runtime.Packet(t), t)
+    graph.close()
+    return (time.perf_counter() - start) / packets * 1e3
 
 
 def serve(peer: str) -> None:
@@ -109,8 +162,13 @@ def serve(peer: str) -> None:
         print(json.dumps(measure(peer, **json.loads(line))), flush=True)
 
 
+def spread(values: list[float], digits: int) -> str:
+    """Median and spread as text."""
+    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
 def main() -> None:
-    """Run the rounds and print the table."""
+    """Run the rounds and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mediapipe-python", metavar="PATH")
     parser.add_argument("--rounds", type=int, default=5)
@@ -133,28 +191,38 @@ def main() -> None:
         )
         for peer, python in interpreters.items()
     }
-    print("| nodes | peer | packets/s | us/hop | round trip us |\n|---|---|---|---|---|")
-    for length in arguments.lengths:
-        results: dict[str, list[dict[str, float]]] = {peer: [] for peer in processes}
-        job = {"length": length, "packets": 20000 if length < 16 else 6000, "trips": 1000}
+    cases = [(f"chain of {length}", chain(length), length) for length in arguments.lengths]
+    cases += [("diamond", diamond(), 3), ("fan-out of 16", fan_out(16), 16)]
+    print("| graph | peer | packets/s | us/hop | round trip us | start us | packets/s against MediaPipe |")
+    print("|---|---|---|---|---|---|---|")
+    for title, text, length in cases:
+        results: dict[str, list[dict[str, float]]] = {
+            peer: [] for peer in processes if peer != "deques" or title.startswith("chain")
+        }
+        size = 20000 if length < 16 else 6000
+        job = {"text": text, "length": length, "packets": size, "trips": 1000, "starts": 20}
         for _ in range(arguments.rounds):
-            for peer, process in processes.items():
+            for peer, rows in results.items():
+                process = processes[peer]
                 assert process.stdin is not None
                 assert process.stdout is not None
                 process.stdin.write(json.dumps(job) + "\n")
                 process.stdin.flush()
-                results[peer].append(json.loads(process.stdout.readline()))
+                rows.append(json.loads(process.stdout.readline()))
+        medians = {peer: statistics.median(row["rate"] for row in rows) for peer, rows in results.items()}
         for peer, rows in results.items():
-            rates = [row["rate"] for row in rows]
-            trips = [row["trip_us"] for row in rows]
-            hop = 1e6 / statistics.median(rates) / length
+            against = f"{medians[peer] / medians['mediapipe']:.1f}x" if "mediapipe" in medians else ""
             print(
-                f"| {length} | {peer} | {statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) "
-                f"| {hop:.2f} | {statistics.median(trips):.1f} ({min(trips):.1f} to {max(trips):.1f}) |",
+                f"| {title} | {peer} | {spread([row['rate'] for row in rows], 0)} | {1e6 / medians[peer] / length:.2f} "
+                f"| {spread([row['trip_us'] for row in rows], 1)} | {spread([row['start_us'] for row in rows], 0)} "
+                f"| {against} |",
                 flush=True,
             )
     for process in processes.values():
         process.kill()
+    print("\n| 8 calculators that sleep 1 ms, at once | ms a packet |\n|---|---|")
+    for name, executor in (("one thread", "num_threads: 1"), ("default", ""), ("8 threads", "num_threads: 8")):
+        print(f"| {name} | {spread([measure_parallel(executor) for _ in range(arguments.rounds)], 2)} |", flush=True)
 
 
 if __name__ == "__main__":

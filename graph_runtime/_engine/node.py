@@ -24,7 +24,7 @@ from graph_runtime.timestamp import DONE, MAX, MIN, next_allowed
 
 if TYPE_CHECKING:
     from graph_runtime._engine.run import Pool, Run
-    from graph_runtime._engine.stream import StreamState
+    from graph_runtime._engine.stream import Observer, StreamState
     from graph_runtime.plan import NodePlan
 
 Step = Callable[[], None]
@@ -223,6 +223,16 @@ class NodeState:
                 except Exception as error:
                     self.run.fail(self._stream_failure(phase, error))
                     return False
+        return True
+
+    def show(self, observers: list[Observer], packet: Packet) -> bool:
+        """Hand a packet to observers; False when one of them failed (the run has failed then)."""
+        try:
+            for observer in observers:
+                observer.packet(packet)
+        except Exception as error:
+            self.run.fail(self._stream_failure("process", error))
+            return False
         return True
 
     def _stream_failure(self, phase: str, error: Exception) -> GraphError:

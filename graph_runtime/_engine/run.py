@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 MAX_ERRORS: Final = 1000
 """Errors kept of one run; more are dropped."""
 
-STALL_S: Final = 0.002
-"""A thread that has waited so long for the token takes it from the call that holds it."""
+STALL_S: Final = 0.0004
+"""A thread that waits for the token looks so often which call holds it, and takes it from a call that it sees twice."""
 
 MAX_DETACHED: Final = 64
 """Slow calls of the default pool that run at once, each on a thread of its own."""

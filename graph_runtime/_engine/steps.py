@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from heapq import heappush
 from inspect import iscoroutinefunction
 from time import perf_counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from graph_runtime._engine.node import NodeState, Step, do_nothing
 from graph_runtime.calculator import STOP, CalculatorContext
@@ -27,6 +28,9 @@ from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import NOTHING, Packet
 from graph_runtime.stream_handlers.default import DefaultInputStreamHandler
 from graph_runtime.timestamp import DONE, MAX, ONE_OVER_POST_STREAM, PRE_STREAM, previous_allowed
+
+if TYPE_CHECKING:
+    import asyncio
 
 SOURCE_TIMESTAMP: Final = 0
 
@@ -65,9 +69,11 @@ def compile_step(node: NodeState) -> Step:
         return _policy_step(node)
     if len(node.in_streams) > 1:
         return _default_step(node)
-    if len(node.out_streams) == 1 and node.out_streams[0].is_plain():
+    if len(node.out_streams) != 1 or node.run.queue_limit == 1 or not node.out_streams[0].takes_order():
+        return _single_input_step(node)
+    if len(node.out_streams[0].sinks) == 1 and not node.out_streams[0].observers:
         return _chain_step(node)
-    return _single_input_step(node)
+    return _one_output_step(node)
 
 
 def _chain_step(node: NodeState) -> Step:
@@ -112,6 +118,62 @@ def _chain_step(node: NodeState) -> Step:
                 elif len(sink) >= limit:
                     run.may_be_full(sink)
                 put(packet)
+                if has_offset and sent < timestamp and not finish(context, timestamp, None):
+                    return
+            elif not finish(context, timestamp, None):
+                return
+        elif not finish(context, timestamp, result):
+            return
+        if queue or in_stream.bound >= ONE_OVER_POST_STREAM:
+            heappush(ready, key)
+
+    return step
+
+
+def _one_output_step(node: NodeState) -> Step:
+    """One input, one output with any number of consumers and observers, default policy; otherwise as the chain step."""
+    assert node.context is not None
+    process = node.process
+    context, run, key, finish = node.context, node.run, node.key, node.finish
+    queue, in_stream, port = node.queues[0], node.in_streams[0], context.inputs.get_by_id(0)
+    pop, ready, out_stream = queue.popleft, node.pool.heap, node.out_streams[0]
+    pending, sinks, observers = context.outputs.get_by_id(0)._pending, out_stream.sinks, out_stream.observers
+    take, has_offset, limit = pending.pop, node.offsets[0] is not None, run.queue_limit - 1
+    claims = run.claims
+
+    def step() -> None:
+        if not queue:
+            if in_stream.bound >= ONE_OVER_POST_STREAM:
+                node.close(regular=True)
+            elif has_offset:
+                node.pass_bound(in_stream.bound)
+            return
+        packet = pop()
+        context._timestamp = timestamp = packet._timestamp
+        port.packet = packet
+        claims[key] = None
+        try:
+            result = process(context)
+        except BaseException as error:
+            result = Failed(error)
+        try:
+            del claims[key]
+        except KeyError:
+            run.rejoin(key)
+        if result is None and len(pending) == 1:
+            packet = pending[0]
+            sent = packet._timestamp
+            if out_stream.bound <= sent < MAX and sent != PRE_STREAM and packet._value is not NOTHING:
+                take()
+                out_stream.bound = sent + 1
+                for sink, sink_heap, sink_key in sinks:
+                    if not sink:
+                        heappush(sink_heap, sink_key)
+                    elif len(sink) >= limit:
+                        run.may_be_full(sink)
+                    sink.append(packet)
+                if observers and not node.show(observers, packet):
+                    return
                 if has_offset and sent < timestamp and not finish(context, timestamp, None):
                     return
             elif not finish(context, timestamp, None):
@@ -368,28 +430,45 @@ def _parallel_step(node: NodeState) -> Step:
 
 def _async_step(node: NodeState) -> Step:
     """``async def process``: up to ``max_in_flight`` coroutines at once, on an event loop; no thread waits for them."""
-    import asyncio  # only graphs with coroutines pay for it
-
     calls, run = _Calls(node), node.run
     process: Callable[[CalculatorContext], Coroutine[Any, Any, Any]] = node.process
 
     def start(started: _Call) -> None:
-        future = asyncio.run_coroutine_threadsafe(process(started.context), run.event_loop())
+        loop = run.event_loop()
+        task: asyncio.Task[Any] | None = None
+
+        def begin() -> None:
+            nonlocal task
+            task = loop.create_task(process(started.context))
+            task.add_done_callback(ended)
+            if run.cancelled:
+                task.cancel()
+
+        def cancel_task() -> None:
+            if task is not None:
+                task.cancel()
 
         def cancel() -> None:
-            future.cancel()
+            with suppress(RuntimeError):  # the loop is closed, and the task gone with it
+                loop.call_soon_threadsafe(cancel_task)
 
         forget = run.on_cancel(cancel)
 
-        def ended(_: Any) -> None:
-            forget()
-            try:
-                result = future.result()
-            except BaseException as error:
-                result = Failed(RuntimeError("the coroutine was cancelled") if future.cancelled() else error)
-            run.end_async(lambda: calls.end(started, result) if not run.errors else None)
+        def ended(finished: asyncio.Task[Any]) -> None:
+            if finished.cancelled():
+                end(Failed(RuntimeError("the coroutine was cancelled")))
+            else:
+                error = finished.exception()
+                end(finished.result() if error is None else Failed(error))
 
-        future.add_done_callback(ended)
+        def end(result: Any) -> None:
+            forget()
+            run.end_async(lambda: None if run.errors else calls.end(started, result))
+
+        try:
+            loop.call_soon_threadsafe(begin)
+        except RuntimeError as error:  # the loop is closed
+            end(Failed(error))
 
     def step() -> None:
         started = calls.begin()

@@ -75,9 +75,9 @@ class StreamState:
         self.check: Callable[[Packet], None] | None = None
         self.run = run
 
-    def is_plain(self) -> bool:
-        """Whether one node and nobody else takes the packets, in order, into a queue that may hold more than one."""
-        return len(self.sinks) == 1 and not self.observers and self.is_ordered and self.run.queue_limit > 1
+    def takes_order(self) -> bool:
+        """Whether packets go out in the order of their timestamps: always, but for a stream that only Barrier nodes take."""
+        return self.is_ordered or bool(self.observers) or not self.sinks
 
     def take(self, packet: Packet) -> None:
         """Send a packet that lay in the run's inbox."""
