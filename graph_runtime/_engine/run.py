@@ -23,8 +23,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from graph_runtime._engine import workers
+from graph_runtime._engine.calls import Failed
+from graph_runtime._engine.detached_steps import detached_step
 from graph_runtime._engine.node import NodeState, Step, do_nothing
-from graph_runtime._engine.steps import Failed, compile_step, detached_step
+from graph_runtime._engine.steps import compile_step
 from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._engine.throttle import Throttle
 from graph_runtime.calculator import STOP
@@ -307,6 +309,10 @@ class Run:
             step = self._stolen.pop(key)
             if self.steps[key] is do_nothing and self.nodes[len(self.nodes) - 1 - key].is_open:
                 self.steps[key] = step
+
+    def recompile(self, node: NodeState) -> None:
+        """Give a node the step that fits it now."""
+        self.steps[node.key] = compile_step(node)
 
     def begin_async(self) -> None:
         """A coroutine of a node begins; ``end_async`` has to follow."""
