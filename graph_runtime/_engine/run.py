@@ -1,11 +1,4 @@
-"""One run of a Plan: what happens next, on which thread.
-
-Everything about a run is changed by the thread that holds its *token*. Such a thread *drains* the run: it takes events from the
-inbox and calls the steps of ready nodes, highest priority first. Whoever waits for the run drains it; what nobody waits for is
-drained by worker threads. Adding a packet appends to the inbox and never runs user code nor waits for a thread that does.
-
-A *pool* is an executor of the graph: a heap of ready nodes and a number of threads. The default pool is drained by one thread at a
-time; calls that turn out to be slow are *detached*, so that another thread goes on meanwhile (see ``steps.py``).
+"""One run of a Plan: what happens next. Which thread does it is decided in ``scheduler.py``.
 
 Source of the order (open, then downstream nodes before upstream ones, then sources by layer) and of the end of a run: MediaPipe
 ``framework/scheduler.cc`` and ``scheduler_queue.cc``.
@@ -13,25 +6,24 @@ Source of the order (open, then downstream nodes before upstream ones, then sour
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from heapq import heappop, heappush
-from time import monotonic
+from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from graph_runtime._engine import workers
 from graph_runtime._engine.calls import Failed
 from graph_runtime._engine.detached_steps import detached_step
 from graph_runtime._engine.node import NodeState, Step, do_nothing
+from graph_runtime._engine.scheduler import NO_PACKET, STALL_S, Pool, Scheduler, Submit
 from graph_runtime._engine.steps import compile_step
 from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._engine.throttle import Throttle
 from graph_runtime.calculator import STOP
 from graph_runtime.errors import GraphError, StatusCode, code_of, combine
-from graph_runtime.packet import NOTHING, Packet
+from graph_runtime.packet import Packet
 from graph_runtime.port_types import packet_mismatch, type_check
 from graph_runtime.tags import TagIndexName, TagMap
 from graph_runtime.timestamp import UNSET, debug_string
@@ -45,33 +37,8 @@ if TYPE_CHECKING:
 MAX_ERRORS: Final = 1000
 """Errors kept of one run; more are dropped."""
 
-STALL_S: Final = 0.0004
-"""A thread that waits for the token looks so often which call holds it, and takes it from a call that it sees twice."""
 
-MAX_DETACHED: Final = 64
-"""Slow calls of the default pool that run at once, each on a thread of its own."""
-
-Event = tuple[Callable[[Packet], None], Packet]
-Submit = Callable[[Callable[[], None]], object]
-
-
-class Pool:
-    """An executor of one run: its ready nodes, and how it gets threads."""
-
-    __slots__ = ("active", "heap", "is_coming", "is_inline", "max_threads", "submit")
-
-    def __init__(self, max_threads: int, *, is_inline: bool, submit: Submit | None) -> None:
-        self.heap: list[int] = []
-        self.max_threads = max_threads
-        self.is_inline = is_inline
-        self.submit = submit
-        self.active = 0
-        """Worker threads that drain the pool or are inside a detached call of it."""
-        self.is_coming = False
-        """Whether a thread was asked for and has not arrived yet; it asks for the next one where there is more to do."""
-
-
-class Run:
+class Run(Scheduler):
     """The state of one run. ``start`` begins it; it ends when all inputs are closed and drained, or with an error."""
 
     def __init__(
@@ -87,25 +54,14 @@ class Run:
         tracer: Tracer | None = None,
     ) -> None:
         self.plan = plan
-        self._deferred = deferred
-        self.pools = {
-            name: Pool(
-                executor.max_threads,
-                is_inline=executor.is_inline,
-                submit=(executors or {}).get(name, workers.submit if executor.has_threads else None),
-            )
-            for name, executor in plan.executors.items()
-        }
-        self._default = self.pools[""]
+        super().__init__(plan.executors, executors or {}, deferred=deferred)
         self.queue_limit = plan.max_queue_size
-        self.claims: dict[int, None] = {}
-        """The key of the inline call that is running, if one is. Taking it away is taking the token."""
         self.streams = [StreamState(stream.name, self) for stream in plan.streams]
         last = len(plan.nodes) - 1
         self.nodes = [
             NodeState(self, node, last - node.id, self.pools[node.executor], self.streams) for node in plan.nodes
         ]
-        self.steps: list[Step] = [do_nothing] * len(self.nodes)
+        self.steps.extend([do_nothing] * len(self.nodes))
         self.by_name = {name: self.streams[stream] for name, stream in plan.stream_ids.items()}
         self.graph_inputs = {name: self.by_name[name] for _, _, name in plan.graph_inputs}
         for name, stream in self.graph_inputs.items():
@@ -119,11 +75,9 @@ class Run:
         self.absent_side_packets = {name for name in plan.required_side_packets if name not in side_packets}
         self.output_side_packets: dict[str, Packet] = {}
         self.headers_known = set(self.graph_inputs)
-        self.errors: list[GraphError] = []
         self.is_over = False
         """Whether a caller has waited for the end: its errors are told once, as MediaPipe does."""
         self.cancelled = False
-        self.done = threading.Event()
         self.throttle = Throttle(plan.max_queue_size, plan.ancestors, self.nodes)
         self._unopened = list(self.nodes)
         self._sources: list[NodeState] = []
@@ -131,14 +85,6 @@ class Run:
         self._closed_inputs: set[str] = set()
         self._inputs_ended = 0
         self._stop_sources = False
-        self._paused = False
-        self._inbox: deque[Event] = deque()
-        self._token = threading.Lock()
-        self._inside: set[int] = set()
-        self._detached = 0
-        self._stolen: dict[int, Step] = {}
-        self._changed = threading.Condition()
-        self._watchers = 0
         self._on_cancel: dict[int, Callable[[], None]] = {}
         self._cancel_lock = threading.Lock()
         self._done_callbacks: list[Callable[[], None]] = []
@@ -152,7 +98,7 @@ class Run:
 
     def start(self) -> None:
         """Open the nodes, on whatever thread drains first."""
-        self._post(self._on_start, _NO_PACKET)
+        self._post(self._on_start, NO_PACKET)
 
     def add(self, name: str, packet: Packet, *, wait: bool) -> None:
         """A packet for a graph input; its order is checked when it is taken from the inbox.
@@ -177,17 +123,17 @@ class Run:
         """End one graph input."""
         if name not in self._closed_inputs:
             self._closed_inputs.add(name)
-            self._post(partial(self._on_close_input, self.graph_inputs[name]), _NO_PACKET)
+            self._post(partial(self._on_close_input, self.graph_inputs[name]), NO_PACKET)
 
     def close_sources(self) -> None:
         """End all graph inputs and ask the sources to end."""
         for name in self.graph_inputs:
             self.close_input(name)
-        self._post(self._on_stop_sources, _NO_PACKET)
+        self._post(self._on_stop_sources, NO_PACKET)
 
     def post_failure(self, error: GraphError) -> None:
         """End the run with an error that was found outside of it."""
-        self._post(lambda _: self.fail(error), _NO_PACKET)
+        self._post(lambda _: self.fail(error), NO_PACKET)
 
     def cancel(self) -> None:
         """End the run soon: running calls are told by ``cc.cancelled`` and ``cc.on_cancel``, nothing new starts."""
@@ -219,11 +165,6 @@ class Run:
         with self._counter_lock:
             self.counters[name] += by
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether ``pause`` is in force."""
-        return self._paused
-
     def open_inputs(self) -> list[str]:
         """The graph inputs that nobody has closed."""
         return [name for name in self.graph_inputs if name not in self._closed_inputs]
@@ -239,32 +180,6 @@ class Run:
     def status(self) -> GraphError | None:
         """All errors so far as one, or None."""
         return combine("", self.errors) if self.errors else None
-
-    def wait_until_idle(self, timeout_s: float | None = None) -> bool:
-        """Help until nothing is left to do for now; False when ``timeout_s`` seconds passed first."""
-        self._refuse_inside("wait_until_idle")
-        return self._wait(self._is_quiet, timeout_s, for_idle=True)
-
-    def wait_until_done(self, timeout_s: float | None = None) -> bool:
-        """Help until the run has ended; False when ``timeout_s`` seconds passed first."""
-        self._refuse_inside("wait_until_done")
-        return self._wait(self.done.is_set, timeout_s, for_idle=False)
-
-    def wait_for(self, is_over: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        """Help until ``is_over()`` or the end of the run; False when ``timeout_s`` seconds passed first.
-
-        Who makes it true while another thread waits has to call ``tell_watchers``.
-        """
-        self._refuse_inside("waiting for output")
-        return self._wait(lambda: is_over() or self.done.is_set(), timeout_s, for_idle=False)
-
-    def pause(self) -> None:
-        """Start no further calls until ``resume``."""
-        self._post(partial(self._on_pause, True), _NO_PACKET)
-
-    def resume(self) -> None:
-        """Go on after ``pause``."""
-        self._post(partial(self._on_pause, False), _NO_PACKET)
 
     # ---- for steps: the caller holds the token
 
@@ -292,40 +207,23 @@ class Run:
         """A packet is about to be added to a queue that is nearly full."""
         self.throttle.look_at(queue)
 
-    def detach(self, key: int | None) -> None:
-        """Give up the token for the time of a call; the node's step does nothing meanwhile. A key of None leaves it callable."""
-        if key is not None:
-            self._stolen[key] = self.steps[key]
-            self.steps[key] = do_nothing
-        self._detached += 1
-        self._dispatch()
-        self._token.release()
+    def _running_timestamp(self, key: int) -> int | None:
+        context = self.nodes[len(self.nodes) - 1 - key].context
+        return None if context is None else context._timestamp
 
-    def rejoin(self, key: int | None) -> None:
-        """Take the token again after a detached call, or after an inline one that was stolen from this thread."""
-        self._enter()
-        self._detached -= 1
-        if key is not None:
-            step = self._stolen.pop(key)
-            if self.steps[key] is do_nothing and self.nodes[len(self.nodes) - 1 - key].is_open:
-                self.steps[key] = step
+    def _slow_step(self, key: int) -> Step:
+        node = self.nodes[len(self.nodes) - 1 - key]
+        if node.plan.is_source:
+            return self.steps[key]
+        self.plan.slow_nodes.add(node.plan.id)
+        return detached_step(node)
+
+    def _is_open(self, key: int) -> bool:
+        return self.nodes[len(self.nodes) - 1 - key].is_open
 
     def recompile(self, node: NodeState) -> None:
         """Give a node the step that fits it now."""
         self.steps[node.key] = compile_step(node)
-
-    def begin_async(self) -> None:
-        """A coroutine of a node begins; ``end_async`` has to follow."""
-        self._detached += 1
-
-    def end_async(self, act: Callable[[], None]) -> None:
-        """A coroutine has ended, on whatever thread: call ``act()`` with the token held."""
-
-        def ended(_: Packet) -> None:
-            self._detached -= 1
-            act()
-
-        self._post(ended, _ALWAYS, force=True)
 
     def event_loop(self) -> asyncio.AbstractEventLoop:
         """Where coroutines of nodes run: the caller's loop, or the process-wide background one."""
@@ -373,45 +271,6 @@ class Run:
             self._sources = [source for source in self._sources if source is not node]
 
     # ---- draining: the caller holds the token
-
-    def _drain(self, pool: Pool, until: Callable[[], bool] | None = None) -> None:
-        """Work until there is nothing that this pool may do now, or ``until()`` says that it is enough."""
-        thread = threading.get_ident()
-        self._inside.add(thread)
-        heap, steps, inbox = pool.heap, self.steps, self._inbox
-        try:
-            while not self.done.is_set():
-                while heap and not self._paused:
-                    if inbox:
-                        self._take_inbox()
-                    elif heap:
-                        steps[heappop(heap)]()
-                if inbox:
-                    self._take_inbox()
-                elif self._paused or (until is not None and until()) or not self._idle(pool):
-                    break
-        except BaseException as error:
-            # KeyboardInterrupt in a calculator, or a fault of the engine: nobody may wait for ever.
-            self.errors.append(GraphError(f"The run was interrupted: {error!r}", code=StatusCode.CANCELLED))
-            self.claims.clear()
-            self._end()
-            raise
-        finally:
-            self._inside.discard(thread)
-
-    def _take_inbox(self) -> None:
-        inbox = self._inbox
-        while inbox:
-            act, packet = inbox.popleft()
-            if self.errors and packet is not _ALWAYS:
-                continue
-            try:
-                act(packet)
-            except GraphError as error:
-                self.fail(error)
-            except Exception as error:  # a callback of the user's on an observed graph input
-                self.fail(_callback_failure(error))
-        self.tell_watchers()
 
     def _idle(self, pool: Pool) -> bool:
         """Nothing is ready in ``pool``: open nodes, run a source, or end. False when there is nothing to do for it now."""
@@ -523,148 +382,14 @@ class Run:
         self._inputs_ended += 1
         stream.close()
 
-    def _on_pause(self, paused: bool, _: Packet) -> None:
-        self._paused = paused
-
     def _on_stop_sources(self, _: Packet) -> None:
         self._stop_sources = True
 
     # ---- threads
 
-    def _post(self, act: Callable[[Packet], None], packet: Packet, *, force: bool = False) -> None:
-        self._inbox.append((act, packet))
-        if self._watchers and (self._deferred or self._default.submit is None):
-            self.tell_watchers()
-        if not self._token.locked() and (force or not self._deferred):
-            self._want_thread(self._default)
-
-    def _want_thread(self, pool: Pool) -> None:
-        if pool.submit is not None and not pool.is_coming and pool.active < pool.max_threads:
-            pool.is_coming = True
-            pool.submit(partial(self._work, pool))
-
-    def _dispatch(self) -> None:
-        """Get threads for pools that have ready nodes, or for the inbox; the caller goes on with something else."""
-        for pool in self.pools.values():
-            if pool.heap or (self._inbox and pool is self._default):
-                self._want_thread(pool)
-
     def _dispatch_sources(self) -> None:
         for node in self._sources:
             self._want_thread(node.pool)
-
-    def _work(self, pool: Pool) -> None:
-        """A worker's turn."""
-        with contextlib.suppress(BaseException):  # recorded by _drain as the run's error; nobody above could handle it
-            self._enter()
-            pool.is_coming = False
-            pool.active += 1
-            if pool.active > pool.max_threads:
-                pool.active -= 1
-                self._token.release()
-            else:
-                if pool.heap:
-                    self._want_thread(
-                        pool
-                    )  # runs other nodes of the pool, or takes over if this one gets stuck in a call
-                self._drain_and_leave(pool, is_worker=True)
-
-    def _drain_and_leave(self, pool: Pool, *, is_worker: bool = False, until: Callable[[], bool] | None = None) -> bool:
-        """Drain with the token in hand, then give it up; whether the run was quiet at that moment."""
-        is_quiet = True
-        try:
-            self._drain(pool, until)
-            is_quiet = self.done.is_set() or not (
-                self._inbox or self._detached or any(each.heap for each in self.pools.values())
-            )
-            if not is_quiet and not self._paused:
-                self._dispatch()
-        finally:
-            if is_worker:
-                pool.active -= 1
-            self._token.release()
-            if self._watchers:
-                self.tell_watchers()
-        # What came while this thread was leaving saw the token taken and asked nobody.
-        if self._inbox and not self.done.is_set() and not self._token.locked() and not self._deferred:
-            self._want_thread(self._default)
-        return is_quiet
-
-    def _enter(self) -> None:
-        """Take the token; from an inline call that does not end, if need be."""
-        seen: tuple[int, int] | None = None
-        while not self._token.acquire(timeout=STALL_S):
-            running = self._running_call()
-            if running is not None and running == seen and self._steal():
-                return
-            seen = running
-
-    def _running_call(self) -> tuple[int, int] | None:
-        """The key and the input timestamp of the inline call that is running: enough to tell calls apart."""
-        try:
-            key = next(iter(self.claims))
-        except (StopIteration, RuntimeError):
-            return None  # between two calls
-        context = self.nodes[len(self.nodes) - 1 - key].context
-        return None if context is None else (key, context._timestamp)
-
-    def _steal(self) -> bool:
-        """Become the owner of the token that an inline call holds. That call finds out when it returns, and rejoins."""
-        if self._default.max_threads == 1 or self._detached >= MAX_DETACHED:
-            return False
-        try:
-            key, _ = self.claims.popitem()
-        except KeyError:
-            return False  # it has just ended
-        node = self.nodes[len(self.nodes) - 1 - key]
-        if node.plan.is_source:
-            self._stolen[key] = self.steps[key]
-        else:
-            self.plan.slow_nodes.add(node.plan.id)
-            self._stolen[key] = detached_step(node)
-        self.steps[key] = do_nothing
-        self._detached += 1
-        self._want_thread(self._default)  # the next one who takes over, if need be
-        return True
-
-    def _wait(self, is_over: Callable[[], bool], timeout_s: float | None, *, for_idle: bool) -> bool:
-        """Drain the default pool as far as that is allowed to this thread, then watch, until ``is_over()``."""
-        deadline = None if timeout_s is None else monotonic() + timeout_s
-        while True:
-            if self._default.is_inline:
-                if deadline is None:
-                    self._enter()
-                elif not self._token.acquire(timeout=max(0.0, deadline - monotonic())):
-                    return is_over()
-                is_quiet = self._drain_and_leave(self._default, until=None if for_idle else is_over)
-                if is_quiet and (for_idle or self.done.is_set()):
-                    return True
-            if is_over():
-                return True
-            with self._changed:
-                self._watchers += 1
-                try:
-                    left = None if deadline is None else max(0.0, deadline - monotonic())
-                    if not self._changed.wait_for(lambda: is_over() or self._needs_help(), left):
-                        return False
-                finally:
-                    self._watchers -= 1
-
-    def _needs_help(self) -> bool:
-        """Whether a waiting thread could drain something that no other thread will."""
-        return (
-            (self._default.submit is None or self._deferred)
-            and (bool(self._inbox) or bool(self._default.heap))
-            and not self._token.locked()
-        )
-
-    def _is_quiet(self) -> bool:
-        return self.done.is_set() or not (
-            self._inbox
-            or self._detached
-            or self._token.locked()
-            or any(pool.heap or pool.is_coming for pool in self.pools.values())
-        )
 
     def _has_room(self, stream: StreamState) -> bool:
         """Whether a graph input may take one more packet now. What lies in the inbox counts like what lies in a queue."""
@@ -694,37 +419,13 @@ class Run:
                     # Queues get shorter without a word to anybody, so that this looks again by itself.
                     self._changed.wait_for(has_room, STALL_S)
         finally:
-            self._watchers -= 1
-        return True
-
-    def tell_watchers(self) -> None:
-        """Make waiting threads look again at what they wait for."""
-        if self._watchers:
             with self._changed:
-                self._changed.notify_all()
-
-    def _refuse_inside(self, what: str) -> None:
-        if threading.get_ident() in self._inside:
-            raise GraphError(
-                f"{what}() was called by a calculator or callback of the same graph: it would wait for itself",
-                code=StatusCode.FAILED_PRECONDITION,
-            )
+                self._watchers -= 1
+        return True
 
     def _forget(self, key: int) -> None:
         with self._cancel_lock:
             self._on_cancel.pop(key, None)
 
-
-def _callback_failure(error: Exception) -> GraphError:
-    wrapped = GraphError(
-        f"A callback on an observed stream failed: {type(error).__name__}: {error}", code=code_of(error)
-    )
-    wrapped.__cause__ = error
-    return wrapped
-
-
-_NO_PACKET: Final = Packet(NOTHING)
-_ALWAYS: Final = Packet(NOTHING)
-"""Marks an event that counts after a failure too."""
 
 _NO_THROTTLE: Final = Throttle(0, (), [])

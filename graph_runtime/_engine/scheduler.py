@@ -1,0 +1,366 @@
+"""Who works on a run, and when: the token, the inbox, the pools of threads, and the waits.
+
+Everything about a run is changed by the thread that holds its *token*. Such a thread *drains* the run: it takes events from the
+inbox and calls the steps of ready nodes, highest priority first. Whoever waits for the run drains it; what nobody waits for is
+drained by worker threads. Adding a packet appends to the inbox and never runs user code nor waits for a thread that does.
+
+A *pool* is an executor of the graph: a heap of ready nodes and a number of threads. The default pool is drained by one thread at a
+time; calls that turn out to be slow are *detached*, so that another thread goes on meanwhile (see ``steps.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from heapq import heappop
+from time import monotonic
+from typing import Final
+
+from graph_runtime._engine import workers
+from graph_runtime._engine.node import Step, do_nothing
+from graph_runtime.errors import GraphError, StatusCode, code_of
+from graph_runtime.executors import ExecutorPlan
+from graph_runtime.packet import NOTHING, Packet
+
+STALL_S: Final = 0.0004
+"""A thread that waits for the token looks so often which call holds it, and takes it from a call that it sees twice."""
+
+MAX_DETACHED: Final = 64
+"""Slow calls of the default pool that run at once, each on a thread of its own."""
+
+Event = tuple[Callable[[Packet], None], Packet]
+Submit = Callable[[Callable[[], None]], object]
+
+NO_PACKET: Final = Packet(NOTHING)
+"""The packet of an event that carries none."""
+
+ALWAYS: Final = Packet(NOTHING)
+"""Marks an event that counts after a failure too."""
+
+
+class Pool:
+    """An executor of one run: its ready nodes, and how it gets threads."""
+
+    __slots__ = ("active", "heap", "is_coming", "is_inline", "max_threads", "submit")
+
+    def __init__(self, max_threads: int, *, is_inline: bool, submit: Submit | None) -> None:
+        self.heap: list[int] = []
+        self.max_threads = max_threads
+        self.is_inline = is_inline
+        self.submit = submit
+        self.active = 0
+        """Worker threads that drain the pool or are inside a detached call of it."""
+        self.is_coming = False
+        """Whether a thread was asked for and has not arrived yet; it asks for the next one where there is more to do."""
+
+
+class Scheduler(ABC):
+    """The threads of one run. A run says what there is to do (``_idle``) and what a node is (``_slow_step``).
+
+    Attributes:
+        steps: the step of each node, by its key.
+        claims: the key of the inline call that is running, if one is. Taking it away is taking the token.
+        done: set when the run has ended.
+        errors: what has failed.
+    """
+
+    def __init__(self, executors: Mapping[str, ExecutorPlan], submits: Mapping[str, Submit], *, deferred: bool) -> None:
+        self.pools = {
+            name: Pool(
+                executor.max_threads,
+                is_inline=executor.is_inline,
+                submit=submits.get(name, workers.submit if executor.has_threads else None),
+            )
+            for name, executor in executors.items()
+        }
+        self.steps: list[Step] = []
+        self.claims: dict[int, None] = {}
+        self.done = threading.Event()
+        self.errors: list[GraphError] = []
+        self._default = self.pools[""]
+        self._deferred = deferred
+        self._paused = False
+        self._inbox: deque[Event] = deque()
+        self._token = threading.Lock()
+        self._inside: set[int] = set()
+        self._detached = 0
+        self._stolen: dict[int, Step] = {}
+        self._changed = threading.Condition()
+        self._watchers = 0
+
+    @abstractmethod
+    def fail(self, error: GraphError) -> None:
+        """Record an error: the run ends without calling any node again but to close it."""
+
+    @abstractmethod
+    def _idle(self, pool: Pool) -> bool:
+        """Nothing is ready in ``pool``: find something to do. False when there is nothing for it now."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """The run is over: set ``done`` and tell everybody."""
+
+    @abstractmethod
+    def _running_timestamp(self, key: int) -> int | None:
+        """The input timestamp of a node that is being called; None when it cannot be said."""
+
+    @abstractmethod
+    def _slow_step(self, key: int) -> Step:
+        """The step of a node whose call has turned out to be slow."""
+
+    @abstractmethod
+    def _is_open(self, key: int) -> bool:
+        """Whether a node is open."""
+
+    def wait_until_idle(self, timeout_s: float | None = None) -> bool:
+        """Help until nothing is left to do for now; False when ``timeout_s`` seconds passed first."""
+        self._refuse_inside("wait_until_idle")
+        return self._wait(self._is_quiet, timeout_s, for_idle=True)
+
+    def wait_until_done(self, timeout_s: float | None = None) -> bool:
+        """Help until the run has ended; False when ``timeout_s`` seconds passed first."""
+        self._refuse_inside("wait_until_done")
+        return self._wait(self.done.is_set, timeout_s, for_idle=False)
+
+    def wait_for(self, is_over: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Help until ``is_over()`` or the end of the run; False when ``timeout_s`` seconds passed first.
+
+        Who makes it true while another thread waits has to call ``tell_watchers``.
+        """
+        self._refuse_inside("waiting for output")
+        return self._wait(lambda: is_over() or self.done.is_set(), timeout_s, for_idle=False)
+
+    def pause(self) -> None:
+        """Start no further calls until ``resume``."""
+        self._post(partial(self._on_pause, True), NO_PACKET)
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        self._post(partial(self._on_pause, False), NO_PACKET)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether ``pause`` is in force."""
+        return self._paused
+
+    def detach(self, key: int | None) -> None:
+        """Give up the token for the time of a call; the node's step does nothing meanwhile. A key of None leaves it callable."""
+        if key is not None:
+            self._stolen[key] = self.steps[key]
+            self.steps[key] = do_nothing
+        self._detached += 1
+        self._dispatch()
+        self._token.release()
+
+    def rejoin(self, key: int | None) -> None:
+        """Take the token again after a detached call, or after an inline one that was stolen from this thread."""
+        self._enter()
+        self._detached -= 1
+        if key is not None:
+            step = self._stolen.pop(key)
+            if self.steps[key] is do_nothing and self._is_open(key):
+                self.steps[key] = step
+
+    def begin_async(self) -> None:
+        """A coroutine of a node begins; ``end_async`` has to follow."""
+        self._detached += 1
+
+    def end_async(self, act: Callable[[], None]) -> None:
+        """A coroutine has ended, on whatever thread: call ``act()`` with the token held."""
+
+        def ended(_: Packet) -> None:
+            self._detached -= 1
+            act()
+
+        self._post(ended, ALWAYS, force=True)
+
+    def _drain(self, pool: Pool, until: Callable[[], bool] | None = None) -> None:
+        """Work until there is nothing that this pool may do now, or ``until()`` says that it is enough."""
+        thread = threading.get_ident()
+        self._inside.add(thread)
+        heap, steps, inbox = pool.heap, self.steps, self._inbox
+        try:
+            while not self.done.is_set():
+                while heap and not self._paused:
+                    if inbox:
+                        self._take_inbox()
+                    elif heap:
+                        steps[heappop(heap)]()
+                if inbox:
+                    self._take_inbox()
+                elif self._paused or (until is not None and until()) or not self._idle(pool):
+                    break
+        except BaseException as error:
+            # KeyboardInterrupt in a calculator, or a fault of the engine: nobody may wait for ever.
+            self.errors.append(GraphError(f"The run was interrupted: {error!r}", code=StatusCode.CANCELLED))
+            self.claims.clear()
+            self._end()
+            raise
+        finally:
+            self._inside.discard(thread)
+
+    def _take_inbox(self) -> None:
+        inbox = self._inbox
+        while inbox:
+            act, packet = inbox.popleft()
+            if self.errors and packet is not ALWAYS:
+                continue
+            try:
+                act(packet)
+            except GraphError as error:
+                self.fail(error)
+            except Exception as error:  # a callback of the user's on an observed graph input
+                self.fail(_callback_failure(error))
+        self.tell_watchers()
+
+    def _on_pause(self, paused: bool, _: Packet) -> None:
+        self._paused = paused
+
+    def _post(self, act: Callable[[Packet], None], packet: Packet, *, force: bool = False) -> None:
+        self._inbox.append((act, packet))
+        if self._watchers and (self._deferred or self._default.submit is None):
+            self.tell_watchers()
+        if not self._token.locked() and (force or not self._deferred):
+            self._want_thread(self._default)
+
+    def _want_thread(self, pool: Pool) -> None:
+        if pool.submit is not None and not pool.is_coming and pool.active < pool.max_threads:
+            pool.is_coming = True
+            pool.submit(partial(self._work, pool))
+
+    def _dispatch(self) -> None:
+        """Get threads for pools that have ready nodes, or for the inbox; the caller goes on with something else."""
+        for pool in self.pools.values():
+            if pool.heap or (self._inbox and pool is self._default):
+                self._want_thread(pool)
+
+    def _work(self, pool: Pool) -> None:
+        """A worker's turn."""
+        with contextlib.suppress(BaseException):  # recorded by _drain as the run's error; nobody above could handle it
+            self._enter()
+            pool.is_coming = False
+            pool.active += 1
+            if pool.active > pool.max_threads:
+                pool.active -= 1
+                self._token.release()
+            else:
+                if pool.heap:  # for other nodes of the pool, or to take over if this thread gets stuck in a call
+                    self._want_thread(pool)
+                self._drain_and_leave(pool, is_worker=True)
+
+    def _drain_and_leave(self, pool: Pool, *, is_worker: bool = False, until: Callable[[], bool] | None = None) -> bool:
+        """Drain with the token in hand, then give it up; whether the run was quiet at that moment."""
+        is_quiet = True
+        try:
+            self._drain(pool, until)
+            is_quiet = self.done.is_set() or not (
+                self._inbox or self._detached or any(each.heap for each in self.pools.values())
+            )
+            if not is_quiet and not self._paused:
+                self._dispatch()
+        finally:
+            if is_worker:
+                pool.active -= 1
+            self._token.release()
+            if self._watchers:
+                self.tell_watchers()
+        # What came while this thread was leaving saw the token taken and asked nobody.
+        if self._inbox and not self.done.is_set() and not self._token.locked() and not self._deferred:
+            self._want_thread(self._default)
+        return is_quiet
+
+    def _enter(self) -> None:
+        """Take the token; from an inline call that does not end, if need be."""
+        seen: tuple[int, int] | None = None
+        while not self._token.acquire(timeout=STALL_S):
+            running = self._running_call()
+            if running is not None and running == seen and self._steal():
+                return
+            seen = running
+
+    def _running_call(self) -> tuple[int, int] | None:
+        """The key and the input timestamp of the inline call that is running: enough to tell calls apart."""
+        try:
+            key = next(iter(self.claims))
+        except (StopIteration, RuntimeError):
+            return None  # between two calls
+        timestamp = self._running_timestamp(key)
+        return None if timestamp is None else (key, timestamp)
+
+    def _steal(self) -> bool:
+        """Become the owner of the token that an inline call holds. That call finds out when it returns, and rejoins."""
+        if self._default.max_threads == 1 or self._detached >= MAX_DETACHED:
+            return False
+        try:
+            key, _ = self.claims.popitem()
+        except KeyError:
+            return False  # it has just ended
+        self._stolen[key] = self._slow_step(key)
+        self.steps[key] = do_nothing
+        self._detached += 1
+        self._want_thread(self._default)  # the next one who takes over, if need be
+        return True
+
+    def _wait(self, is_over: Callable[[], bool], timeout_s: float | None, *, for_idle: bool) -> bool:
+        """Drain the default pool as far as that is allowed to this thread, then watch, until ``is_over()``."""
+        deadline = None if timeout_s is None else monotonic() + timeout_s
+        while True:
+            if self._default.is_inline:
+                if deadline is None:
+                    self._enter()
+                elif not self._token.acquire(timeout=max(0.0, deadline - monotonic())):
+                    return is_over()
+                is_quiet = self._drain_and_leave(self._default, until=None if for_idle else is_over)
+                if is_quiet and (for_idle or self.done.is_set()):
+                    return True
+            if is_over():
+                return True
+            with self._changed:
+                self._watchers += 1
+                try:
+                    left = None if deadline is None else max(0.0, deadline - monotonic())
+                    if not self._changed.wait_for(lambda: is_over() or self._needs_help(), left):
+                        return False
+                finally:
+                    self._watchers -= 1
+
+    def _needs_help(self) -> bool:
+        """Whether a waiting thread could drain something that no other thread will."""
+        return (
+            (self._default.submit is None or self._deferred)
+            and (bool(self._inbox) or bool(self._default.heap))
+            and not self._token.locked()
+        )
+
+    def _is_quiet(self) -> bool:
+        return self.done.is_set() or not (
+            self._inbox
+            or self._detached
+            or self._token.locked()
+            or any(pool.heap or pool.is_coming for pool in self.pools.values())
+        )
+
+    def tell_watchers(self) -> None:
+        """Make waiting threads look again at what they wait for."""
+        if self._watchers:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _refuse_inside(self, what: str) -> None:
+        if threading.get_ident() in self._inside:
+            raise GraphError(
+                f"{what}() was called by a calculator or callback of the same graph: it would wait for itself",
+                code=StatusCode.FAILED_PRECONDITION,
+            )
+
+
+def _callback_failure(error: Exception) -> GraphError:
+    wrapped = GraphError(
+        f"A callback on an observed stream failed: {type(error).__name__}: {error}", code=code_of(error)
+    )
+    wrapped.__cause__ = error
+    return wrapped
