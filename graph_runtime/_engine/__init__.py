@@ -2,6 +2,8 @@
 
 ``workers.py`` has the threads, ``scheduler.py`` decides which of them works on a run, and ``run.py`` what happens next.
 ``stream.py`` has the streams, ``node.py`` the nodes, ``throttle.py`` the full queues. ``steps.py`` compiles each node into a
-closure (with ``inline_steps.py``, ``detached_steps.py`` and ``calls.py``). Only ``workers.py``, ``scheduler.py`` and ``run.py`` know threads and
-locks, and adding a packet never waits for a thread that runs user code.
+closure, with ``inline_steps.py``, ``detached_steps.py`` and ``calls.py``.
+
+Only ``workers.py``, ``scheduler.py`` and ``run.py`` know threads and locks, and adding a packet never waits for a thread that runs
+user code.
 """
