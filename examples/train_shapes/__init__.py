@@ -1,0 +1,1 @@
+"""Remake of the small text-to-image model "shapes": drawing, training, export and an objective score."""
