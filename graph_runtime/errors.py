@@ -171,6 +171,14 @@ def code_of(error: BaseException) -> StatusCode:
     return StatusCode.UNKNOWN
 
 
+def describe(error: BaseException) -> str:
+    """The text of any exception; with its class where the text alone would say little."""
+    text = str(error)
+    if text and isinstance(error, (GraphError, ValueError, RuntimeError)):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def combine(prefix: str, errors: Sequence[GraphError], *, separator: str = "\n") -> GraphError:
     """One error for several: their common code or UNKNOWN, and their texts below the prefix, one a line.
 

@@ -15,7 +15,7 @@ from graph_runtime.calculator import (
     OutputStream,
     Ports,
 )
-from graph_runtime.errors import GraphError, code_of
+from graph_runtime.errors import GraphError, code_of, describe
 from graph_runtime.packet import Packet
 from graph_runtime.port_types import type_check
 from graph_runtime.stream_handlers.fixed_size import FixedSizeInputStreamHandler, WatchedQueue
@@ -100,8 +100,10 @@ class NodeState:
             self.calculator = plan.calculator()
             self.process = self._traced("process", self.calculator.process)
             self._traced("open", self.calculator.open)(context)
-        except Exception as error:
+        except BaseException as error:
             run.fail(self.failure("open", error))
+            if isinstance(error, KeyboardInterrupt):
+                raise
             return False
         self.is_open = True
         self.offsets = [
@@ -166,9 +168,11 @@ class NodeState:
             stream.sinks[:] = [sink for sink in stream.sinks if sink[0] is not queue]
         try:
             self._traced("close", calculator.close)(context)
-        except Exception as error:
+        except BaseException as error:
             if regular:
                 self.run.fail(self.failure("close", error))
+            if isinstance(error, KeyboardInterrupt):
+                raise
             return
         if regular and self.send(context, "close"):
             for stream in self.out_streams:
@@ -187,13 +191,10 @@ class NodeState:
         self.process = _not_open
         del self.run, self.handler
 
-    def failure(self, phase: str, error: Exception) -> GraphError:
+    def failure(self, phase: str, error: BaseException) -> GraphError:
         """``error`` as the run's error, in MediaPipe's words."""
-        text = str(error) or type(error).__name__
-        if str(error) and not isinstance(error, (GraphError, ValueError, RuntimeError)):
-            text = f"{type(error).__name__}: {text}"
         wrapped = GraphError(
-            f'Calculator::{_PHASE_NAMES[phase]}() for node "{self.plan.name}" failed: {text}',
+            f'Calculator::{_PHASE_NAMES[phase]}() for node "{self.plan.name}" failed: {describe(error)}',
             code=code_of(error),
             phase=phase,
             node=self.plan.name,

@@ -197,10 +197,10 @@ class Run(Scheduler):
             return True
         if not isinstance(result, Failed):
             self.fail(node.bad_result(result))
-        elif isinstance(result.error, Exception):
-            self.fail(node.failure("process", result.error))
-        else:
-            raise result.error  # KeyboardInterrupt, SystemExit: for whoever called us, when the token is in order again
+            return False
+        self.fail(node.failure("process", result.error))
+        if isinstance(result.error, KeyboardInterrupt):
+            raise result.error  # for whoever waits on the main thread; the token is in order again here
         return False
 
     def may_be_full(self, queue: deque[Packet]) -> None:

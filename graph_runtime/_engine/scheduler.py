@@ -82,7 +82,8 @@ class Scheduler(ABC):
         self.done = threading.Event()
         self.errors: list[GraphError] = []
         self._default = self.pools[""]
-        self._deferred = deferred
+        # Only a thread that drains can be waited for: real pools get their threads at once.
+        self._deferred = deferred and self._default.is_inline
         self._paused = False
         self._inbox: deque[Event] = deque()
         self._token = threading.Lock()
@@ -196,8 +197,11 @@ class Scheduler(ABC):
                     break
         except BaseException as error:
             # KeyboardInterrupt in a calculator, or a fault of the engine: nobody may wait for ever.
-            self.errors.append(GraphError(f"The run was interrupted: {error!r}", code=StatusCode.CANCELLED))
+            if not self.errors:
+                self.errors.append(GraphError(f"The run was interrupted: {error!r}", code=StatusCode.CANCELLED))
             self.claims.clear()
+            for each in self.pools.values():
+                each.heap.clear()
             self._end()
             raise
         finally:
@@ -244,7 +248,7 @@ class Scheduler(ABC):
             self._enter()
             pool.is_coming = False
             pool.active += 1
-            if pool.active > pool.max_threads:
+            if pool.active > pool.max_threads or self.done.is_set():
                 pool.active -= 1
                 self._token.release()
             else:

@@ -189,6 +189,36 @@ def test_a_failure_in_a_parallel_node_ends_the_run(variant: str) -> None:
         graph.close()
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_deferred_run_is_run_by_whoever_waits_for_it(variant: str) -> None:
+    got: list[str] = []
+    graph = CalculatorGraph(graph_config=call_nodes(2) + variant)
+    graph.observe_output_stream("o1", lambda _, packet: got.append(packet.value))
+    graph.start_run({"function": lambda cc: cc.outputs[0].add(cc.node_name)}, deferred=True)
+    graph.add_packet_to_input_stream("in", Packet(1), 0)
+    graph.close_all_packet_sources()
+    graph.wait_until_done(TIMEOUT_S)
+    assert got == ["n1"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_calculator_that_exits_fails_its_run_and_leaves_no_thread_behind(variant: str) -> None:
+    def leave(cc: CalculatorContext) -> None:
+        raise SystemExit(3)
+
+    graph = CalculatorGraph(graph_config=call_nodes(2) + variant)
+    for _ in range(3):
+        graph.start_run({"function": leave})
+        graph.add_packet_to_input_stream("in", Packet(1), 0)
+        with pytest.raises(GraphError, match='Process\\(\\) for node "n1" failed: SystemExit: 3') as info:
+            graph.close()
+        assert (info.value.node, info.value.phase) == ("n1", "process")
+        assert isinstance(info.value.__cause__, SystemExit)
+    run = graph._run
+    assert run is not None
+    assert [pool.heap for pool in run.pools.values()] == [[]] * len(run.pools)  # nothing that a worker could pick up
+
+
 TWO_INPUTS = """
 max_queue_size: 1 %s
 input_stream: "a" input_stream: "b"

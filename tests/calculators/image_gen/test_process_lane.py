@@ -309,7 +309,8 @@ def test_no_file_descriptors_are_left_open(make_lane: MakeLane) -> None:
 
 
 PARENT = """
-    import logging, sys
+    import logging, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for jobs in the background
     from calculators.image_gen.generation import GenerationRequest
     from calculators.image_gen.options import LoadSettings
     from calculators.image_gen.process_lane import ProcessLane, Supervision
