@@ -2,9 +2,10 @@
 
 General layout, from the ground up; imports go downwards only, and nothing here but protobuf and the standard library is needed:
 
-* ``errors``, ``timestamp``, ``packet``, ``tags``: the words that everything else is written in.
+* ``errors``, ``timestamp``, ``image``, ``packet``, ``tags``: the words that everything else is written in.
 * ``contract``, ``calculator``, ``registry``: what authors of calculators use.
 * ``config``, ``positions``, ``_pb``: graph files and where things stand in them.
+* ``subgraph`` (with ``subgraph_expansion``, ``subgraph_ports``, ``origins``, ``option_value``): graphs as nodes of other graphs.
 * ``validation`` (with ``sorting``, ``port_types``) and ``plan``: a graph file becomes a ``Plan``, or a list of problems.
 * ``_engine``: runs a Plan; the only place with threads and locks.
 * ``graph``: ``CalculatorGraph``, the public face of a run; ``packet_creator`` and ``packet_getter`` are the old API's helpers.
@@ -17,9 +18,11 @@ from graph_runtime.config import parse_graph_config, proto_path
 from graph_runtime.contract import CalculatorContract
 from graph_runtime.errors import GraphError, Problem, StatusCode
 from graph_runtime.graph import CalculatorGraph, GraphInputStreamAddMode
+from graph_runtime.image import Image, ImageFormat, ImageFrame
 from graph_runtime.packet import Packet, PacketType
 from graph_runtime.plan import Plan
 from graph_runtime.registry import find_calculator, known_calculators, register_calculator
+from graph_runtime.subgraph import Subgraph, SubgraphContext, register_graph, register_subgraph
 from graph_runtime.timestamp import Timestamp
 from graph_runtime.validated_graph_config import ValidatedGraphConfig
 
@@ -32,12 +35,17 @@ __all__ = [
     "CalculatorGraphConfig",
     "GraphError",
     "GraphInputStreamAddMode",
+    "Image",
+    "ImageFormat",
+    "ImageFrame",
     "Packet",
     "PacketType",
     "Plan",
     "Problem",
     "StatusCode",
     "Stop",
+    "Subgraph",
+    "SubgraphContext",
     "Timestamp",
     "ValidatedGraphConfig",
     "find_calculator",
@@ -47,4 +55,6 @@ __all__ = [
     "parse_graph_config",
     "proto_path",
     "register_calculator",
+    "register_graph",
+    "register_subgraph",
 ]

@@ -94,13 +94,14 @@ class Calculator:
 class InputStream:
     """An input of a node as ``process`` sees it."""
 
-    __slots__ = ("_stream", "header", "name", "packet")
+    __slots__ = ("_queue", "_stream", "header", "name", "packet")
 
-    def __init__(self, name: str, stream: Any) -> None:
+    def __init__(self, name: str, stream: Any, queue: Any) -> None:
         self.name = name
         self.packet: Packet = EMPTY_PACKET
         self.header: Packet = EMPTY_PACKET
         self._stream = stream
+        self._queue = queue
 
     @property
     def value(self) -> Any:
@@ -122,8 +123,8 @@ class InputStream:
         return self.packet._value is NOTHING
 
     def is_done(self) -> bool:
-        """Whether no further packet can come."""
-        return bool(self._stream.is_done())
+        """Whether no further packet can come, nor waits."""
+        return not self._queue and bool(self._stream.is_done())
 
 
 class OutputStream:

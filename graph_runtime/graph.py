@@ -18,7 +18,8 @@ from graph_runtime.packet import Packet
 from graph_runtime.plan import Plan
 from graph_runtime.poller import OutputStreamPoller
 from graph_runtime.port_types import packet_mismatch
-from graph_runtime.timestamp import UNSET, as_timestamp, is_allowed_in_stream
+from graph_runtime.subgraph import Subgraphs
+from graph_runtime.timestamp import UNSET, debug_string, is_allowed_in_stream
 from graph_runtime.trace import DEFAULT_CAPACITY, Tracer
 from graph_runtime.validated_graph_config import ValidatedGraphConfig, plan_from_keywords
 
@@ -41,6 +42,7 @@ class CalculatorGraph:
         graph_config: pbtxt text or a CalculatorGraphConfig message.
         binary_graph_path: path of a serialized CalculatorGraphConfig.
         validated_graph_config: a ValidatedGraphConfig.
+        subgraphs: graphs that this one may use as nodes; see Plan.
         executors: for executors that the graph declares without a type, by name: a function that runs a given function
             some time later on a thread of its own, such as ``concurrent.futures.ThreadPoolExecutor().submit``.
 
@@ -56,11 +58,13 @@ class CalculatorGraph:
         binary_graph_path: str | os.PathLike[str] | None = None,
         validated_graph_config: ValidatedGraphConfig | None = None,
         executors: Mapping[str, Callable[[Callable[[], None]], object]] | None = None,
+        subgraphs: Subgraphs = (),
         **unknown: Any,
     ) -> None:
         if plan is None:
             plan = plan_from_keywords(
                 executors=executors or (),
+                subgraphs=subgraphs,
                 graph_config=graph_config,
                 binary_graph_path=binary_graph_path,
                 validated_graph_config=validated_graph_config,
@@ -250,7 +254,7 @@ class CalculatorGraph:
             raise self._not_an_input("AddPacketToInputStream", stream)
         if not is_allowed_in_stream(packet._timestamp):
             raise GraphError(
-                f"{as_timestamp(packet._timestamp)} can't be the timestamp of a Packet in a stream.",
+                f"{debug_string(packet._timestamp)} can't be the timestamp of a Packet in a stream.",
                 code=StatusCode.INVALID_ARGUMENT,
             )
         if run.errors:

@@ -6,6 +6,7 @@ from operator import index as exact_int
 from typing import Any, Final
 
 from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.image import Image, ImageFrame
 from graph_runtime.timestamp import UNSET, Timestamp, as_timestamp
 
 
@@ -72,8 +73,8 @@ class Packet:
     def __repr__(self) -> str:
         name = repr(self.timestamp).rpartition(" ")[2].rstrip(">")
         if self._value is NOTHING:
-            return f"<graph_runtime.Packet with timestamp: {name} and no data>"
-        return f"<graph_runtime.Packet with timestamp: {name} and C++ type: {stored_type(self).name}>"
+            return f"<mediapipe.Packet with timestamp: {name} and no data>"
+        return f"<mediapipe.Packet with timestamp: {name} and C++ type: {stored_type(self).name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_packet, (self._value, self._timestamp, None if self._type is None else self._type.name)
@@ -131,7 +132,7 @@ BOOL: Final = PacketType("bool", bool)
 INT: Final = PacketType("int", int)
 INT8: Final = PacketType("int8_t", int)
 INT16: Final = PacketType("int16_t", int)
-INT32: Final = PacketType("int32_t", int)
+INT32: Final = INT  # one type in C++, so that an int32_t may go where an int is declared
 INT64: Final = PacketType("int64_t", int)
 UINT8: Final = PacketType("uint8_t", int)
 UINT16: Final = PacketType("uint16_t", int)
@@ -148,12 +149,19 @@ PACKET_VECTOR: Final = PacketType("::std::vector<mediapipe::Packet>", list)
 PACKET_MAP: Final = PacketType("::std::map<std::string, mediapipe::Packet>", dict)
 INT_ARRAY: Final = PacketType("int[]", list)
 FLOAT_ARRAY: Final = PacketType("float[]", list)
+IMAGE_FRAME: Final = PacketType("::mediapipe::ImageFrame", ImageFrame)
+IMAGE: Final = PacketType("::mediapipe::Image", Image)
+IMAGE_VECTOR: Final = PacketType("::std::vector<::mediapipe::Image>", list)
+MATRIX: Final = PacketType(
+    "Eigen::Matrix<float, -1, -1, 0, -1, -1>", object
+)  # a numpy array, which is not imported here
 
 _NATIVE: Final = {
     each.name: each
     for each in (
-        BOOL, INT, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT, DOUBLE, STRING,
+        BOOL, INT, INT8, INT16, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT, DOUBLE, STRING,
         INT_VECTOR, BOOL_VECTOR, FLOAT_VECTOR, STRING_VECTOR, PACKET_VECTOR, PACKET_MAP, INT_ARRAY, FLOAT_ARRAY,
+        IMAGE_FRAME, IMAGE, IMAGE_VECTOR, MATRIX,
     )
 }  # fmt: skip
 _NAMES_OF_BUILTINS: Final = {bool: "bool", int: "int", float: "float", str: "string"}

@@ -1,10 +1,19 @@
-"""Packets of MediaPipe's types from Python values: the helpers of its old Python API, with range and type checks."""
+"""Packets of MediaPipe's types from Python values: the helpers of its old Python API, with range and type checks.
+
+Where an int or a float is taken, numpy's numbers are too; a bool is never taken for a number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Rational, Real
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from google.protobuf.message import Message
+
+from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.image import Image, ImageFormat, ImageFrame, cast_pixels
 from graph_runtime.packet import (
     BOOL,
     BOOL_VECTOR,
@@ -12,6 +21,9 @@ from graph_runtime.packet import (
     FLOAT,
     FLOAT_ARRAY,
     FLOAT_VECTOR,
+    IMAGE,
+    IMAGE_FRAME,
+    IMAGE_VECTOR,
     INT,
     INT8,
     INT16,
@@ -19,6 +31,7 @@ from graph_runtime.packet import (
     INT64,
     INT_ARRAY,
     INT_VECTOR,
+    MATRIX,
     PACKET_MAP,
     PACKET_VECTOR,
     STRING,
@@ -31,17 +44,20 @@ from graph_runtime.packet import (
     PacketType,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+ImageT = TypeVar("ImageT", Image, ImageFrame)
+
 _BITS: Final = {
-    INT.name: (True, 32), INT8.name: (True, 8), INT16.name: (True, 16), INT32.name: (True, 32), INT64.name: (True, 64),
+    INT.name: (True, 32), INT8.name: (True, 8), INT16.name: (True, 16), INT64.name: (True, 64),
     UINT8.name: (False, 8), UINT16.name: (False, 16), UINT32.name: (False, 32), UINT64.name: (False, 64),
 }  # fmt: skip
 
 
 def create_bool(value: bool) -> Packet:
     """A packet of type ``bool``; numbers are refused with TypeError."""
-    if not isinstance(value, bool):
-        raise TypeError(f"create_bool() takes a bool, not {type(value).__name__}")
-    return Packet(value, packet_type=BOOL)
+    return Packet(_boolean(value), packet_type=BOOL)
 
 
 def create_int(value: int) -> Packet:
@@ -60,7 +76,7 @@ def create_int16(value: int) -> Packet:
 
 
 def create_int32(value: int) -> Packet:
-    """A packet of type ``int32_t``; OverflowError when it does not fit."""
+    """A packet of type ``int``, which ``int32_t`` is in C++; OverflowError when it does not fit."""
     return _integer(value, INT32)
 
 
@@ -108,61 +124,138 @@ def create_string(value: str | bytes) -> Packet:
 
 def create_int_array(values: Sequence[int]) -> Packet:
     """A packet of type ``int[]``."""
-    return Packet([_whole(value) for value in values], packet_type=INT_ARRAY)
+    return Packet([_whole(value) for value in _each(values)], packet_type=INT_ARRAY)
 
 
 def create_float_array(values: Sequence[float]) -> Packet:
-    """A packet of type ``float[]``."""
-    return Packet([_real(value) for value in values], packet_type=FLOAT_ARRAY)
+    """A packet of type ``float[]``; all values have to be floats."""
+    return Packet([_real(value) for value in _each(values)], packet_type=FLOAT_ARRAY)
 
 
 def create_int_vector(values: Sequence[int]) -> Packet:
     """A packet of type ``std::vector<int>``."""
-    return Packet([_whole(value) for value in values], packet_type=INT_VECTOR)
+    return Packet([_whole(value) for value in _each(values)], packet_type=INT_VECTOR)
 
 
 def create_bool_vector(values: Sequence[bool]) -> Packet:
     """A packet of type ``std::vector<bool>``."""
-    for value in values:
-        if not isinstance(value, bool):
-            raise TypeError(f"create_bool_vector() takes bools, not {type(value).__name__}")
-    return Packet(list(values), packet_type=BOOL_VECTOR)
+    return Packet([_boolean(value) for value in _each(values)], packet_type=BOOL_VECTOR)
 
 
 def create_float_vector(values: Sequence[float]) -> Packet:
     """A packet of type ``std::vector<float>``; all values have to be floats."""
-    return Packet([_real(value) for value in values], packet_type=FLOAT_VECTOR)
+    return Packet([_real(value) for value in _each(values)], packet_type=FLOAT_VECTOR)
 
 
-def create_string_vector(values: Sequence[str]) -> Packet:
+def create_string_vector(values: Sequence[str | bytes]) -> Packet:
     """A packet of type ``std::vector<std::string>``."""
-    for value in values:
-        if not isinstance(value, (str, bytes)):
-            raise TypeError(f"create_string_vector() takes strings, not {type(value).__name__}")
-    return Packet(list(values), packet_type=STRING_VECTOR)
+    return Packet([_a((str, bytes), value) for value in _each(values)], packet_type=STRING_VECTOR)
 
 
 def create_packet_vector(packets: Sequence[Packet]) -> Packet:
     """A packet of type ``std::vector<Packet>``."""
-    for packet in packets:
-        if not isinstance(packet, Packet):
-            raise TypeError(f"create_packet_vector() takes Packets, not {type(packet).__name__}")
-    return Packet(list(packets), packet_type=PACKET_VECTOR)
+    return Packet([_a(Packet, packet) for packet in _each(packets)], packet_type=PACKET_VECTOR)
 
 
 def create_string_to_packet_map(packets: Mapping[str, Packet]) -> Packet:
     """A packet of type ``std::map<std::string, Packet>``."""
-    for name, packet in packets.items():
-        if not isinstance(name, str) or not isinstance(packet, Packet):
-            raise TypeError("create_string_to_packet_map() takes a mapping from str to Packet")
-    return Packet(dict(packets), packet_type=PACKET_MAP)
+    packets = _a(Mapping, packets)
+    return Packet({_a(str, name): _a(Packet, packet) for name, packet in packets.items()}, packet_type=PACKET_MAP)
 
 
-def create_proto(message: Any) -> Packet:
-    """A packet that carries a protobuf message."""
-    if not hasattr(message, "SerializeToString"):
-        raise TypeError(f"create_proto() takes a protobuf message, not {type(message).__name__}")
-    return Packet(message)
+def create_image_frame(
+    data: ImageFrame | NDArray[Any], *, image_format: ImageFormat | None = None, copy: bool | None = None
+) -> Packet:
+    """A packet of type ``ImageFrame``.
+
+    Args:
+        data: a numpy array, [height, width, channels] or [height, width] for one channel; or an ImageFrame, which is copied.
+        image_format: what a pixel of the array is; not needed with an ImageFrame.
+        copy: True copies the pixels. False shares those of the array, which nobody may change then: a RuntimeWarning tells if
+            somebody could. None shares them if the array is C-contiguous and not writeable, and copies them otherwise.
+
+    Raises:
+        TypeError: ``data`` is neither, or the numbers of the array do not all fit into the format's dtype.
+        InvalidArgumentError: no format, or not that of the ImageFrame; a shape that is not an image's; ``copy=False`` for an
+            ImageFrame or for an array that is not C-contiguous.
+        GraphRuntimeError: images cannot be made in the format.
+    """
+    return Packet(_image(ImageFrame, data, image_format, copy), packet_type=IMAGE_FRAME)
+
+
+def create_image(
+    data: Image | NDArray[Any], *, image_format: ImageFormat | None = None, copy: bool | None = None
+) -> Packet:
+    """A packet of type ``Image``; arguments and errors are those of :func:`create_image_frame`, with an Image."""
+    return Packet(_image(Image, data, image_format, copy), packet_type=IMAGE)
+
+
+def create_image_vector(images: Sequence[Image]) -> Packet:
+    """A packet of type ``std::vector<Image>``; the images are shared, for they never change."""
+    return Packet([_a(Image, image) for image in _each(images)], packet_type=IMAGE_VECTOR)
+
+
+def create_matrix(matrix: ArrayLike, transpose: bool = False) -> Packet:
+    """A packet of type ``Matrix``: float32 numbers, copied, in columns.
+
+    Args:
+        matrix: [rows, columns], or [rows] for one column.
+        transpose: swap rows and columns.
+
+    Raises:
+        TypeError: it has other dimensions, or is not made of numbers.
+    """
+    import numpy as np
+
+    given = np.asarray(matrix)
+    if given.ndim not in (1, 2) or given.dtype.kind not in "iuf":
+        raise TypeError(f"create_matrix() takes numbers in 1 or 2 dimensions, not {given.ndim} of {given.dtype}")
+    columns = given[:, np.newaxis] if given.ndim == 1 else given
+    made = np.array(columns.T if transpose else columns, np.float32, order="F")
+    made.flags.writeable = False
+    return Packet(made, packet_type=MATRIX)
+
+
+def create_proto(message: Message) -> Packet:
+    """A packet that carries a copy of a protobuf message, with the message's C++ name as its type."""
+    kept = type(_a(Message, message))()
+    kept.CopyFrom(message)
+    name = "::" + message.DESCRIPTOR.full_name.replace(".", "::")
+    return Packet(kept, packet_type=PacketType(name, type(kept)))
+
+
+def create_proto_vector(messages: Sequence[Message]) -> Packet:
+    """Not there in MediaPipe either: such packets come from calculators.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError("create_proto_vector() is not implemented; make a plain Packet of a list of messages")
+
+
+def _image(kind: type[ImageT], data: Any, image_format: ImageFormat | None, copy: bool | None) -> ImageT:
+    if isinstance(data, kind):
+        if image_format not in (None, data.image_format):
+            raise _refusal(
+                f"The provided image_format doesn't match that of the {kind.__name__}, {data.image_format.name}."
+            )
+        if copy is False:
+            raise _refusal(f"A packet cannot share the pixels of an {kind.__name__}: leave out copy=False.")
+        return kind(data.image_format, data._pixels)
+    if image_format is None:
+        raise _refusal("Please provide 'image_format' with 'data'.")
+    pixels = cast_pixels(image_format, data)
+    if copy or (copy is None and (data.flags.writeable or not data.flags.c_contiguous)):
+        return kind(image_format, pixels)
+    if not data.flags.c_contiguous:
+        raise _refusal("Reference mode is unavailable if 'data' is not c_contiguous: leave out copy=False.")
+    if data.flags.writeable:
+        warnings.warn(
+            f"'data' is still writeable: a change of it would change the {kind.__name__} in the packet.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return kind._over(image_format, pixels)
 
 
 def _integer(value: int, packet_type: PacketType) -> Packet:
@@ -178,18 +271,48 @@ def _integer(value: int, packet_type: PacketType) -> Packet:
 
 
 def _whole(value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    # numpy tells Python's tower of numbers where its own belong, so that they are known without importing it.
+    if value.__class__ is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
         raise TypeError(f"an int is needed, not {type(value).__name__}")
-    return value
+    return int(value)
 
 
 def _real(value: float) -> float:
-    if not isinstance(value, float):
+    if value.__class__ is not float and (not isinstance(value, Real) or isinstance(value, Rational)):
         raise TypeError(f"a float is needed, not {type(value).__name__}")
-    return value
+    return float(value)
 
 
 def _number(value: float, what: str) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{what}() takes a number, not {type(value).__name__}")
     return float(value)
+
+
+def _boolean(value: bool) -> bool:
+    # numpy's own bool has had two names, and is in no tower of numbers.
+    if not isinstance(value, bool) and (type(value).__module__, type(value).__name__.rstrip("_")) != ("numpy", "bool"):
+        raise TypeError(f"a bool is needed, not {type(value).__name__}")
+    return bool(value)
+
+
+ValueT = TypeVar("ValueT")
+
+
+def _a(kind: type[Any] | tuple[type[Any], ...], value: ValueT) -> ValueT:
+    """``value``, which has to be of a class."""
+    if not isinstance(value, kind):
+        names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+        raise TypeError(f"{names} is needed, not {type(value).__name__}")
+    return value
+
+
+def _each(values: Iterable[ValueT]) -> Iterable[ValueT]:
+    """``values``, which have to be in an order: a list, a tuple or an array, and no text."""
+    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__getitem__"):
+        raise TypeError(f"a list is needed, not {type(values).__name__}")
+    return values
+
+
+def _refusal(text: str) -> GraphError:
+    return GraphError(text, code=StatusCode.INVALID_ARGUMENT)

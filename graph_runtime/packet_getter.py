@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.message import Message
 
 from graph_runtime.errors import GraphError, StatusCode
-from graph_runtime.packet import Packet, stored_type
+from graph_runtime.image import Image, ImageFrame
+from graph_runtime.packet import IMAGE, IMAGE_FRAME, IMAGE_VECTOR, MATRIX, Packet, stored_type
 
-_SIGNED: Final = ("int", "int8_t", "int16_t", "int32_t", "int64_t")
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SIGNED: Final = ("int", "int8_t", "int16_t", "int64_t")
 _UNSIGNED: Final = ("uint8_t", "uint16_t", "uint32_t", "uint64_t")
 
 
@@ -30,7 +36,7 @@ def get_uint(packet: Packet) -> int:
 def get_float(packet: Packet) -> float:
     """The value of a ``float`` or ``double`` packet; ValueError for another type."""
     if stored_type(packet).name not in ("float", "double"):
-        raise _refusal("Packet doesn't contain float or double data.")
+        raise _refusal("Packet doesn't contain float or double data" + (": it is empty." if packet.is_empty() else "."))
     value: float = packet.value
     return value
 
@@ -77,27 +83,80 @@ def get_str_to_packet_dict(packet: Packet) -> dict[str, Packet]:
     return dict(_get(packet, dict, ("::std::map<std::string, mediapipe::Packet>",)))
 
 
+def get_image_frame(packet: Packet) -> ImageFrame:
+    """The image of an ``ImageFrame`` packet; ValueError for another type."""
+    frame: ImageFrame = _get(packet, ImageFrame, (IMAGE_FRAME.name,))
+    return frame
+
+
+def get_image(packet: Packet) -> Image:
+    """The image of an ``Image`` packet; ValueError for another type."""
+    image: Image = _get(packet, Image, (IMAGE.name,))
+    return image
+
+
+def get_image_list(packet: Packet) -> list[Image]:
+    """The images of a vector of images; ValueError for another type."""
+    images = list(_get(packet, list, (IMAGE_VECTOR.name,)))
+    if not all(isinstance(image, Image) for image in images):
+        raise _other_type(packet, IMAGE_VECTOR.name)
+    return images
+
+
+def get_matrix(packet: Packet) -> NDArray[Any]:
+    """The matrix of a ``Matrix`` packet, float32 [rows, columns], or a plain packet's array; read-only. ValueError for others."""
+    import numpy as np
+
+    matrix = _get(packet, np.ndarray, (MATRIX.name,))
+    view: NDArray[Any] = matrix.view()
+    view.flags.writeable = False
+    return view
+
+
 def get_proto(packet: Packet) -> Any:
-    """The protobuf message of a packet; ValueError for another type."""
-    value = packet.value
-    if not hasattr(value, "SerializeToString"):
-        raise _refusal(f'The Packet stores "{stored_type(packet).name}", but a protobuf message was requested.')
-    return value
+    """A copy of the protobuf message of a packet; ValueError for another type."""
+    return _copied(packet, _value(packet, "a protobuf message"))
+
+
+def get_proto_list(packet: Packet) -> list[Any]:
+    """Copies of the protobuf messages of a packet that carries a list of them; ValueError for another type."""
+    messages = _value(packet, "a list of protobuf messages")
+    if not isinstance(messages, (list, tuple)):
+        raise _other_type(packet, "a list of protobuf messages")
+    return [_copied(packet, message) for message in messages]
+
+
+def _copied(packet: Packet, message: object) -> Message:
+    if not isinstance(message, Message):
+        raise _other_type(packet, "a protobuf message")
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 def _get(packet: Packet, python: type | tuple[type, ...], names: tuple[str, ...]) -> Any:
-    if packet.is_empty():
-        raise _refusal("Packet is empty.")
+    value = _value(packet, names[0])
     stored = stored_type(packet)
-    fits = stored.name in names if stored.native else isinstance(packet.value, python)
-    if not fits:
-        raise _refusal(f'The Packet stores "{stored.name}", but "{names[0]}" was requested.')
+    if not (stored.name in names if stored.native else isinstance(value, python)):
+        raise _other_type(packet, names[0])
+    return value
+
+
+def _value(packet: Packet, wanted: str) -> Any:
+    if packet.is_empty():
+        raise GraphError(
+            f"Expected a Packet of type: {wanted}, but received an empty Packet.", code=StatusCode.INTERNAL
+        )
     return packet.value
+
+
+def _other_type(packet: Packet, wanted: str) -> GraphError:
+    return _refusal(f'The Packet stores "{stored_type(packet).name}", but "{wanted}" was requested.')
 
 
 def _get_integer(packet: Packet, names: tuple[str, ...], described: str) -> int:
     if packet.is_empty():
-        raise _refusal("Packet is empty.")
+        raise _refusal(f"Packet doesn't contain {described} data: it is empty.")
     stored = stored_type(packet)
     plain = not stored.native and stored.python is int
     if not plain and stored.name not in names:

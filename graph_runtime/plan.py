@@ -14,8 +14,10 @@ from graph_runtime._pb.mediapipe.framework.thread_pool_executor_pb2 import Threa
 from graph_runtime.calculator import Calculator
 from graph_runtime.config import find_options, read_graph
 from graph_runtime.contract import CalculatorContract, PortSpec, Service
+from graph_runtime.errors import Problem
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.stream_handlers import InputStreamHandler
+from graph_runtime.subgraph import Subgraphs, local_subgraphs
 from graph_runtime.tags import TagMap
 from graph_runtime.validation import CheckedNode, Validator
 
@@ -75,6 +77,7 @@ class Plan:
     Args:
         source: pbtxt text, binary bytes, a path to either, or a CalculatorGraphConfig message.
         file: the name to print in error places when ``source`` is text.
+        subgraphs: graphs that this one may use as nodes, by their ``type``, beside those that are registered.
         executors: names of executors that ``CalculatorGraph.set_executor`` will bring.
 
     Attributes:
@@ -85,6 +88,7 @@ class Plan:
         max_queue_size: packets that an input may hold before graph inputs and sources are throttled.
         ancestors: for each node, the sources (node ids) and graph inputs (names) that feed it.
         slow_nodes: ids of nodes whose calls were slow lately; a hint, kept up by the runs.
+        warnings: what MediaPipe ignores without a word, and is probably a mistake.
         required_side_packets: name -> the ports that need it, for side packets that no node makes.
 
     Raises:
@@ -94,7 +98,7 @@ class Plan:
     __slots__ = (
         "ancestors", "config", "executors", "file", "graph_inputs", "graph_outputs", "graph_side_packets",
         "max_queue_size", "nodes", "produced_side_packets", "required_side_packets", "slow_nodes", "stream_ids",
-        "streams",
+        "streams", "warnings",
     )  # fmt: skip
 
     config: CalculatorGraphConfig
@@ -106,6 +110,7 @@ class Plan:
     max_queue_size: int
     ancestors: tuple[frozenset[int | str], ...]
     slow_nodes: set[int]
+    warnings: tuple[Problem, ...]
     graph_inputs: tuple[tuple[str, int, str], ...]
     graph_outputs: tuple[tuple[str, int, str], ...]
     graph_side_packets: tuple[tuple[str, int, str], ...]
@@ -118,8 +123,10 @@ class Plan:
         *,
         file: str | None = None,
         executors: Iterable[str] = (),
+        subgraphs: Subgraphs = (),
     ) -> None:
-        self._fill(Validator(read_graph(source, file=file, keep_problems=True), frozenset(executors)))
+        read = read_graph(source, file=file, keep_problems=True)
+        self._fill(Validator(read, frozenset(executors), subgraphs=local_subgraphs(subgraphs)))
 
     def services_of(self, node_name: str) -> dict[str, Service]:
         """The services that a node uses, by key."""
@@ -162,6 +169,7 @@ class Plan:
         self.max_queue_size = _max_queue_size(graph.config)
         self.ancestors = _ancestors(self.nodes, self.streams)
         self.slow_nodes = set()
+        self.warnings = graph.warnings
         messages = [node.message for node in graph.nodes]
         config = CalculatorGraphConfig()
         config.CopyFrom(graph.config)

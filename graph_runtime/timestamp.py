@@ -153,10 +153,7 @@ class Timestamp(int):
         return as_timestamp(min(max(int(self) - other, MIN), MAX))
 
     def __repr__(self) -> str:
-        return f"<graph_runtime.Timestamp with value: {_NAMES.get(int(self), int(self))}>"
-
-    def __str__(self) -> str:
-        return debug_string(int(self))
+        return f"<mediapipe.Timestamp with value: {_NAMES.get(int(self), int(self))}>"
 
     def __reduce__(self) -> tuple[object, ...]:
         return as_timestamp, (int(self),)

@@ -12,6 +12,7 @@ from graph_runtime.config import to_text
 from graph_runtime.contract import EXACT, PortSpec
 from graph_runtime.errors import GraphError, GraphFileNotFoundError, StatusCode
 from graph_runtime.plan import Plan
+from graph_runtime.subgraph import Subgraphs
 
 _SOURCES = "binary_graph_path, graph_config, validated_graph_config"
 
@@ -96,6 +97,7 @@ def plan_from_keywords(
     binary_graph_path: str | os.PathLike[str] | None = None,
     validated_graph_config: ValidatedGraphConfig | None = None,
     executors: Iterable[str] = (),
+    subgraphs: Subgraphs = (),
     **unknown: Any,
 ) -> Plan:
     """The Plan for exactly one of the keywords.
@@ -117,6 +119,6 @@ def plan_from_keywords(
         path = Path(binary_graph_path)
         if not path.exists():
             raise GraphFileNotFoundError(f"The path does not exist: {path}", code=StatusCode.NOT_FOUND)
-        return Plan(path.read_bytes(), file=str(path), executors=executors)
+        return Plan(path.read_bytes(), file=str(path), executors=executors, subgraphs=subgraphs)
     assert graph_config is not None
-    return Plan(graph_config, executors=executors)
+    return Plan(graph_config, executors=executors, subgraphs=subgraphs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,12 +16,14 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime.calculator import Calculator
 from graph_runtime.config import GraphSource, find_options
 from graph_runtime.contract import ANY, CalculatorContract, PortSpec, complain_about_ports
-from graph_runtime.errors import GraphError, Problem, StatusCode, code_of
+from graph_runtime.errors import GraphError, Problem, StatusCode, code_of, describe
 from graph_runtime.executors import ExecutorPlan, is_reserved, plan_executors
 from graph_runtime.port_types import check_types, infer_types
 from graph_runtime.registry import find_calculator
 from graph_runtime.sorting import find_cycle, topological_order
 from graph_runtime.stream_handlers import HANDLERS, InputStreamHandler
+from graph_runtime.subgraph import Definition
+from graph_runtime.subgraph_expansion import expand
 from graph_runtime.tags import TagIndexName, TagMap, describe_port, parse_tag_index, parse_tag_index_name
 
 PORT_LISTS: Final = ("input_stream", "output_stream", "input_side_packet", "output_side_packet")
@@ -34,7 +36,7 @@ class CheckedNode:
     """A node, as far as it has been checked.
 
     Attributes:
-        position: where it stands in the file.
+        position: where it stands in the graph, subgraphs expanded.
         maps: its port lists, by the name of their field.
         back_edges: the port ids of inputs that close a loop.
     """
@@ -62,13 +64,22 @@ class Validator:
         GraphError: the graph is not valid; ``problems`` lists all that was found.
     """
 
-    def __init__(self, source: GraphSource, given_executors: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        source: GraphSource,
+        given_executors: frozenset[str] = frozenset(),
+        *,
+        subgraphs: Mapping[str, Definition] | None = None,
+        outer: CalculatorGraphConfig.Node | None = None,
+    ) -> None:
         self.source = source
         self.given_executors = given_executors
+        self.causes: list[Exception] = []
         self.executors: dict[str, ExecutorPlan] = {}
-        self.config = CalculatorGraphConfig()
-        self.config.CopyFrom(source.config)
-        self.stages: list[list[Problem]] = [list(source.problems)]
+        self.expansion = expand(source, subgraphs, outer)
+        self.config = self.expansion.config
+        self.warnings = tuple(self.expansion.warnings)
+        self.stages: list[list[Problem]] = [list(source.problems), self.expansion.problems]
         self.nodes = [CheckedNode(position, node) for position, node in enumerate(self.config.node)]
         self.graph_maps: dict[str, TagMap] = {}
         self.producers: dict[str, tuple[CheckedNode | None, int]] = {}
@@ -110,7 +121,7 @@ class Validator:
     ) -> None:
         if node is not None:
             path = ("node", node.position, *path)
-        place = self.source.positions.place(*path) if path else self.source.positions.place()
+        place, hint = self.expansion.place(*path), self.expansion.note(path, hint)
         stage.append(Problem(message, code, place, None if node is None else node.name or None, hint))
 
     def _raise(self) -> None:
@@ -126,7 +137,7 @@ class Validator:
             node=first[0].node,
             place=first[0].place,
             problems=problems,
-        )
+        ) from (self.causes[0] if self.causes else None)
 
     # ---- stages
 
@@ -252,7 +263,8 @@ class Validator:
                 node.calculator.get_contract(contract)
             except Exception as error:  # any error of a user's contract is a problem of this node, never of the process
                 place_path = getattr(error, "path", ("calculator",))
-                self._problem(stage, f"{calculator}: {error}", code_of(error), *place_path, node=node)
+                self._problem(stage, f"{calculator}: {describe(error)}", code_of(error), *place_path, node=node)
+                self.causes.append(error)
                 continue
             complaint = complain_about_ports(contract, calculator)
             if complaint is not None:
@@ -380,7 +392,7 @@ class Validator:
         for sorted_index, node in enumerate(self.nodes):
             inputs = node.maps["input_stream"]
             for port, name in enumerate(inputs.names):
-                if name in self.producers:
+                if name in self.producers or name in self.expansion.missing:
                     continue
                 if port in node.back_edges:
                     text = f'Unable to find upstream edge for back edge "{name}" (shouldn\'t have passed validation).'
@@ -392,7 +404,8 @@ class Validator:
                     )
                     code = StatusCode.UNKNOWN
                 have = ", ".join(sorted(self.producers)) or "none"
-                hint = did_you_mean(name, self.producers) or f"the streams of the graph are: {have}"
+                hint = self.expansion.loose.get(name) or did_you_mean(name, self.producers)
+                hint = hint or f"the streams of the graph are: {have}"
                 self._problem(stage, text, code, "input_stream", inputs.source[port], node=node, hint=hint)
 
     def _check_types(self, stage: list[Problem]) -> None:

@@ -16,11 +16,11 @@ from graph_runtime.calculator import (
     Ports,
 )
 from graph_runtime.errors import GraphError, code_of, describe
-from graph_runtime.packet import Packet
+from graph_runtime.packet import NOTHING, BoundMark, Packet
 from graph_runtime.port_types import type_check
 from graph_runtime.stream_handlers.fixed_size import FixedSizeInputStreamHandler, WatchedQueue
 from graph_runtime.tags import TagMap
-from graph_runtime.timestamp import DONE, MAX, MIN, next_allowed
+from graph_runtime.timestamp import DONE, MAX, MIN, POST_STREAM, PRE_STREAM, next_allowed
 
 if TYPE_CHECKING:
     from graph_runtime._engine.run import Run
@@ -75,7 +75,7 @@ class NodeState:
         for queue in self.queues:
             if isinstance(queue, WatchedQueue) and isinstance(self.handler, FixedSizeInputStreamHandler):
                 queue.handler = self.handler
-        self.offsets: list[int | None] = []
+        self.offsets: list[int | None] = [None] * len(self.out_streams)
         self.is_open = False
         self.calculator: Calculator | None = None
         self.process: Callable[[CalculatorContext], Any] = _not_open
@@ -122,7 +122,9 @@ class NodeState:
         """A context with ports of its own."""
         plan, run = self.plan, self.run
         context = CalculatorContext(plan.name, run, plan.find_options)
-        inputs = [InputStream(stream.name, stream) for stream in self.in_streams]
+        inputs = [
+            InputStream(stream.name, stream, queue) for stream, queue in zip(self.in_streams, self.queues, strict=True)
+        ]
         for port, stream in zip(inputs, self.in_streams, strict=True):
             port.header = stream.header
         context.inputs = Ports.of(inputs, plan.inputs, "input streams")
@@ -212,19 +214,35 @@ class NodeState:
             ),
         )
 
-    def send(self, context: CalculatorContext, phase: str) -> bool:
-        """Send what a context's outputs hold; False when a stream refused it (the run has failed then)."""
-        for port, stream in zip(context.outputs, self.out_streams, strict=True):
-            pending = port._pending
-            if pending:
-                packets = pending[:]
-                pending.clear()
-                try:
+    def send(self, context: CalculatorContext, phase: str, timestamp: int | None = None) -> bool:
+        """Send what a context's outputs hold; False when a stream refused it (the run has failed then).
+
+        Per stream: the packets, then one bound, the last explicit one or the one that the offset gives after ``timestamp``,
+        whichever is higher.
+        """
+        try:
+            for port, stream, offset in zip(context.outputs, self.out_streams, self.offsets, strict=True):
+                bound = None
+                if port._pending:
+                    packets = port._pending[:]
+                    port._pending.clear()
                     for packet in packets:
-                        stream.send(packet)
-                except Exception as error:
-                    self.run.fail(self._stream_failure(phase, error))
-                    return False
+                        if packet._value is not NOTHING:
+                            stream.send(packet)
+                            bound = None
+                        else:
+                            bound = (
+                                packet._timestamp if isinstance(packet, BoundMark) else next_allowed(packet._timestamp)
+                            )
+                if timestamp is not None and offset is not None:
+                    moved = bound_after(timestamp, offset)
+                    if moved > stream.bound and (bound is None or moved > bound):
+                        bound = moved
+                if bound is not None:
+                    stream.move_bound(bound)
+        except Exception as error:
+            self.run.fail(self._stream_failure(phase, error))
+            return False
         return True
 
     def show(self, observers: list[Observer], packet: Packet) -> bool:
@@ -249,14 +267,7 @@ class NodeState:
         """After ``process``: look at what it returned, send, move bounds. False when the run has failed."""
         if result is not None and not self.run.take_result(self, result):
             return False
-        if not self.send(context, "process"):
-            return False
-        for stream, offset in zip(self.out_streams, self.offsets, strict=True):
-            if offset is not None:
-                bound = bound_after(timestamp, offset)
-                if bound > stream.bound:
-                    stream.move_bound(bound)
-        return True
+        return self.send(context, "process", timestamp)
 
     def pass_bound(self, bound: int) -> None:
         """The inputs are settled up to ``bound`` without packets: outputs with an offset follow."""
@@ -276,8 +287,8 @@ def bound_after(timestamp: int, offset: int) -> int:
     if MIN <= timestamp < MAX:
         return min(max(timestamp + 1 + offset, MIN), MAX)
     if timestamp == MAX:
-        return next_allowed(MAX) if offset >= 0 else next_allowed(MAX + offset)
-    return next_allowed(timestamp)
+        return POST_STREAM if offset >= 0 else next_allowed(MAX + offset)
+    return MIN if timestamp == PRE_STREAM else next_allowed(timestamp)
 
 
 _NO_INPUTS: Final[Ports[InputStream]] = Ports.of([], TagMap([]), "input streams")

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from heapq import heappush
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from graph_runtime._engine import workers
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
     from graph_runtime.plan import NodePlan, Plan
     from graph_runtime.trace import Tracer
+
+HEAD_START_S: Final = 0.001
+"""Sources that are closed right after the start run so long all the same, as they would on threads that had started at once."""
 
 MAX_ERRORS: Final = 1000
 """Errors kept of one run; more are dropped."""
@@ -85,6 +89,8 @@ class Run(Scheduler):
         self._closed_inputs: set[str] = set()
         self._inputs_ended = 0
         self._stop_sources = False
+        self._close_requested = False
+        self._sources_since: float | None = None
         self._on_cancel: dict[int, Callable[[], None]] = {}
         self._cancel_lock = threading.Lock()
         self._done_callbacks: list[Callable[[], None]] = []
@@ -282,6 +288,8 @@ class Run(Scheduler):
         if self._unopened and self._open_nodes():
             self._dispatch()
             return True
+        if self._close_requested and self._sources_since is not None:
+            self._stop_sources |= monotonic() - self._sources_since >= HEAD_START_S
         if self._stop_sources and quiet and (self._sources or self._waiting_sources):
             for node in [*self._sources, *self._waiting_sources]:
                 node.close(regular=True)
@@ -291,6 +299,8 @@ class Run(Scheduler):
         if quiet and not self._sources and self._waiting_sources:
             layer = min(node.plan.source_layer for node in self._waiting_sources)
             self._sources = [node for node in self._waiting_sources if node.plan.source_layer == layer]
+            if self._sources_since is None:
+                self._sources_since = monotonic()
             self._waiting_sources = [node for node in self._waiting_sources if node.plan.source_layer != layer]
         if self._sources and not self._stop_sources:
             mine = [
@@ -383,7 +393,7 @@ class Run(Scheduler):
         stream.close()
 
     def _on_stop_sources(self, _: Packet) -> None:
-        self._stop_sources = True
+        self._close_requested = True
 
     # ---- threads
 

@@ -59,11 +59,25 @@ class StreamState:
     ``bound`` is the lowest timestamp that may still come: PRE_STREAM at first, DONE when closed.
     """
 
-    __slots__ = ("bound", "check", "header", "is_ordered", "name", "observers", "posted", "run", "sinks", "taken")
+    __slots__ = (
+        "bound",
+        "check",
+        "header",
+        "is_ordered",
+        "name",
+        "observers",
+        "posted",
+        "quiet_bound",
+        "run",
+        "sinks",
+        "taken",
+    )
 
     def __init__(self, name: str, run: Run) -> None:
         self.name = name
         self.bound = PRE_STREAM
+        self.quiet_bound = PRE_STREAM
+        """The bound as long as no packet has moved it: equal to ``bound`` while there was none."""
         self.sinks: list[Sink] = []
         self.observers: list[Observer] = []
         self.header = Packet()
@@ -104,7 +118,9 @@ class StreamState:
             self.bound = max(self.bound, next_allowed(timestamp))
             return  # MediaPipe checks at the consumer, so an unconnected stream takes every timestamp
         if self.is_ordered or self.observers:
-            if not self.bound <= timestamp <= POST_STREAM or (timestamp == POST_STREAM and self.bound != PRE_STREAM):
+            if not self.bound <= timestamp <= POST_STREAM or (
+                timestamp == POST_STREAM and self.bound != self.quiet_bound
+            ):
                 raise self._refusal(timestamp)
             self.bound = timestamp + 1 if MIN <= timestamp < MAX else next_allowed(timestamp)
         elif not is_allowed_in_stream(timestamp):
@@ -117,6 +133,8 @@ class StreamState:
             queue.append(packet)
         for observer in self.observers:
             observer.packet(packet)
+            if timestamp == PRE_STREAM:
+                observer.bound(self.bound)  # nothing may follow: all that comes later is settled
 
     def move_bound(self, bound: int) -> None:
         """Announce that nothing before ``bound`` will come. Lower than before is an error, equal is no news.
@@ -135,6 +153,8 @@ class StreamState:
                 f"but received {debug_string(bound)}",
                 code=StatusCode.UNKNOWN,
             )
+        if self.bound == self.quiet_bound:
+            self.quiet_bound = bound
         self.bound = bound
         for queue, heap, key in self.sinks:
             if not queue:

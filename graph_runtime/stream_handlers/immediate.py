@@ -59,5 +59,5 @@ class ImmediateInputStreamHandler(InputStreamHandler):
                 self._sets[port].last_processed = timestamp
                 packets.append(self.take(port, timestamp))
             else:
-                packets.append(Packet())
+                packets.append(self.nothing(port))
         return packets

@@ -72,7 +72,7 @@ class TimestampAlignInputStreamHandler(InputStreamHandler):
             if queue and (known or port == self._base) and self._shifted(port, queue[0]._timestamp) == timestamp:
                 packets.append(queue.popleft().at(timestamp))
             else:
-                packets.append(Packet())
+                packets.append(self.nothing(port))
         return packets
 
     def _find_offsets(self, base_timestamp: int) -> None:

@@ -158,6 +158,25 @@ def test_a_source_runs_until_it_stops(run_graph: Callable[..., Any]) -> None:
     assert run_graph(text, side_packets={"count": 3}, observe=["n"]) == {"n": [(0, 0), (1, 1), (2, 2)]}
 
 
+def test_a_short_source_that_is_closed_right_after_the_start_still_sends_its_packets() -> None:
+    got: list[int] = []
+    graph = CalculatorGraph(
+        graph_config='input_side_packet: "n" node { calculator: "CountTo" output_stream: "s" input_side_packet: "N:n" }'
+    )
+    graph.observe_output_stream("s", lambda _, packet: got.append(packet.value))
+    graph.start_run({"n": 3})
+    graph.close()
+    assert got == [0, 1, 2]
+
+
+def test_an_endless_source_ends_when_the_graph_is_closed() -> None:
+    graph = CalculatorGraph(
+        graph_config='input_side_packet: "n" node { calculator: "CountTo" output_stream: "s" input_side_packet: "N:n" }'
+    )
+    graph.start_run({"n": -1})
+    graph.close()
+
+
 def test_source_layers_start_one_after_the_other() -> None:
     log: list[Any] = []
     graph = CalculatorGraph(

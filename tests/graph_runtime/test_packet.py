@@ -14,7 +14,7 @@ def test_an_empty_packet() -> None:
     packet = Packet()
     assert packet.is_empty()
     assert packet.timestamp == Timestamp.UNSET
-    assert repr(packet) == "<graph_runtime.Packet with timestamp: UNSET and no data>"
+    assert repr(packet) == "<mediapipe.Packet with timestamp: UNSET and no data>"
     with pytest.raises(GraphError, match="is_empty"):
         packet.value  # noqa: B018  # reading is what is tested
 
@@ -30,7 +30,7 @@ def test_at_makes_a_copy_that_shares_the_value() -> None:
     later = packet.at(Timestamp(3))
     assert (later.timestamp, packet.timestamp) == (3, Timestamp.UNSET)
     assert later.value is value
-    assert repr(later) == "<graph_runtime.Packet with timestamp: 3 and C++ type: list>"
+    assert repr(later) == "<mediapipe.Packet with timestamp: 3 and C++ type: list>"
     later.timestamp = Timestamp.PRESTREAM
     assert later.timestamp == Timestamp.PRESTREAM
 
@@ -55,7 +55,7 @@ def test_packets_pickle() -> None:
         ("create_int", "get_int", -(2**31), "int"),
         ("create_int8", "get_int", 127, "int8_t"),
         ("create_int16", "get_int", -(2**15), "int16_t"),
-        ("create_int32", "get_int", 2**31 - 1, "int32_t"),
+        ("create_int32", "get_int", 2**31 - 1, "int"),
         ("create_int64", "get_int", 2**63 - 1, "int64_t"),
         ("create_uint8", "get_uint", 255, "uint8_t"),
         ("create_uint16", "get_uint", 65535, "uint16_t"),

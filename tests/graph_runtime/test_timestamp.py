@@ -14,6 +14,7 @@ from graph_runtime.timestamp import (
     POST_STREAM,
     PRE_STREAM,
     UNSTARTED,
+    debug_string,
     next_allowed,
     previous_allowed,
 )
@@ -76,9 +77,10 @@ def test_predicates() -> None:
 
 
 def test_repr_names_special_values() -> None:
-    assert repr(Timestamp(1)) == "<graph_runtime.Timestamp with value: 1>"
-    assert repr(Timestamp.PRESTREAM) == "<graph_runtime.Timestamp with value: PRESTREAM>"
-    assert str(Timestamp.DONE) == "Timestamp::Done()"
+    assert repr(Timestamp(1)) == "<mediapipe.Timestamp with value: 1>"
+    assert repr(Timestamp.PRESTREAM) == "<mediapipe.Timestamp with value: PRESTREAM>"
+    assert str(Timestamp.DONE) == "<mediapipe.Timestamp with value: DONE>"
+    assert debug_string(Timestamp.DONE) == "Timestamp::Done()"
 
 
 def test_pickles() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graph_runtime import GraphError, Plan, StatusCode
+from graph_runtime import GraphError, Plan, StatusCode, find_calculator
 
 GRAPH = "g.pbtxt"
 TWO_THREADS = "[mediapipe.ThreadPoolExecutorOptions.ext] { num_threads: 2 }"
@@ -89,6 +89,16 @@ def test_types_of_streams_and_side_packets_have_to_fit() -> None:
         'node "c": Input side packet "m" of Calculator "c" expected a packet of type "list" '
         'but the connected output side packet will be of type "int"' in problem
     )
+
+
+def test_an_exception_in_a_contract_keeps_its_class_and_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(cls: object, cc: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(find_calculator("Merge"), "get_contract", classmethod(fail))
+    with pytest.raises(GraphError, match="Merge: MemoryError") as info:
+        Plan('input_stream: "in" node { calculator: "Merge" input_stream: "in" output_stream: "out" }')
+    assert isinstance(info.value.__cause__, MemoryError)
 
 
 def test_a_cycle_needs_a_back_edge() -> None:
