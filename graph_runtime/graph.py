@@ -5,17 +5,19 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable, Mapping
+from operator import index as exact_int
 from typing import TYPE_CHECKING, Any
 
 from graph_runtime._engine.run import Run
 from graph_runtime._engine.stream import Observer
+from graph_runtime._engine.throttle import Throttle
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import to_text
 from graph_runtime.errors import GraphError, Problem, StatusCode, combine, raise_problems
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.inspect import GraphSnapshot, take_snapshot
 from graph_runtime.packet import Packet
-from graph_runtime.plan import Plan
+from graph_runtime.plan import UNLIMITED, Plan
 from graph_runtime.poller import OutputStreamPoller
 from graph_runtime.port_types import packet_mismatch
 from graph_runtime.subgraph import Subgraphs
@@ -87,6 +89,7 @@ class CalculatorGraph:
         self._services: dict[str, Any] = {}
         profiler = plan.config.profiler_config
         self._tracer = Tracer(profiler.trace_log_capacity or DEFAULT_CAPACITY) if profiler.trace_enabled else None
+        self._queue_limit = plan.max_queue_size
         self.graph_input_stream_add_mode = GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
         """Whether adding to a full graph waits, or raises with code UNAVAILABLE."""
 
@@ -104,6 +107,29 @@ class CalculatorGraph:
     def binary_config(self) -> bytes:
         """The validated graph, serialized."""
         return self._plan.config.SerializeToString()
+
+    @property
+    def max_queue_size(self) -> int:
+        """Packets that an input may hold before the graph inputs are full; -1 for no limit.
+
+        What the graph file says (100 where it says nothing), until it is set; a set value holds in all following runs.
+
+        Raises:
+            InvalidArgumentError: the value that is set is neither positive nor -1.
+            GraphRuntimeError: it is set during a run.
+        """
+        return -1 if self._queue_limit == UNLIMITED else self._queue_limit
+
+    @max_queue_size.setter
+    def max_queue_size(self, packets: int) -> None:
+        limit = exact_int(packets)
+        if limit < 1 and limit != -1:
+            raise GraphError(
+                f"max_queue_size = {limit}: it has to be positive, or -1 for no limit", code=StatusCode.INVALID_ARGUMENT
+            )
+        if self._is_running():
+            raise GraphError("max_queue_size is set during a run", code=StatusCode.FAILED_PRECONDITION)
+        self._queue_limit = UNLIMITED if limit == -1 else limit
 
     # ---- before a run
 
@@ -191,6 +217,9 @@ class CalculatorGraph:
             services=self._services,
             tracer=self._tracer,
         )
+        if self._queue_limit != self._plan.max_queue_size:
+            run.queue_limit = self._queue_limit
+            run.throttle = Throttle(self._queue_limit, self._plan.ancestors, run.nodes)
         if on_done is not None:
             run.call_when_done(on_done)
         self._run = run

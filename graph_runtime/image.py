@@ -154,7 +154,7 @@ class _Pixels:
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        """What lets numpy and Pillow read the pixels in place; arrays made of it keep the image alive and are read-only."""
+        """What lets ``numpy.asarray(image)`` read the pixels in place; the array keeps the image alive and is read-only."""
         interface = self._pixels.__array_interface__
         address, _ = interface["data"]
         return {**interface, "data": (address, True)}
@@ -263,7 +263,7 @@ def cast_pixels(image_format: ImageFormat, data: NDArray[Any]) -> NDArray[Any]:
     """
     pixel = pixel_of(image_format)
     _check_is_array(data)
-    return data.astype(pixel.dtype, order="C", casting="safe", copy=False)
+    return data.astype(pixel.dtype, casting="safe", copy=False)
 
 
 def _check_is_array(data: object) -> None:

@@ -6,6 +6,7 @@ users see. Source of every rule: MediaPipe ``framework/timestamp.h``.
 
 from __future__ import annotations
 
+from operator import index as exact_int
 from typing import ClassVar, Final
 
 UNSET: Final = -(2**63)
@@ -92,8 +93,9 @@ class Timestamp(int):
         """Check the number; a Timestamp is copied, special or not."""
         if isinstance(value, Timestamp):
             return int.__new__(cls, value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"Timestamp() takes an int (microseconds), not {type(value).__name__}")
+        if isinstance(value, bool):
+            raise TypeError("Timestamp() takes an int (microseconds), not bool")
+        value = exact_int(value)  # a whole number of any kind, numpy's included; TypeError for others
         if not MIN <= value <= MAX:
             raise ValueError(
                 f"Timestamp({value}): not in {MIN}..{MAX}; special values are class attributes such as Timestamp.PRESTREAM"
