@@ -99,6 +99,7 @@ class Validator:
         self._make_contracts(contracts)
         self._check_execution(support)
         self._find_dangling_streams(consumers)
+        self._warn_of_idle_outputs()
         if all(node.contract is not None for node in self.nodes):
             self._check_types(types)
         self._raise()
@@ -407,6 +408,23 @@ class Validator:
                 hint = self.expansion.loose.get(name) or did_you_mean(name, self.producers)
                 hint = hint or f"the streams of the graph are: {have}"
                 self._problem(stage, text, code, "input_stream", inputs.source[port], node=node, hint=hint)
+
+    def _warn_of_idle_outputs(self) -> None:
+        """Graph outputs that nobody makes; MediaPipe takes them without a word."""
+        outputs = self.graph_maps["output_stream"]
+        found: list[Problem] = []
+        for port, name in enumerate(outputs.names):
+            if name not in self.producers:
+                have = ", ".join(sorted(self.producers)) or "none"
+                self._problem(
+                    found,
+                    f'the graph\'s output stream "{name}" is made by no node',
+                    StatusCode.NOT_FOUND,
+                    "output_stream",
+                    outputs.source[port],
+                    hint=did_you_mean(name, self.producers) or f"the streams of the graph are: {have}",
+                )
+        self.warnings += tuple(found)
 
     def _check_types(self, stage: list[Problem]) -> None:
         graph_inputs = self.graph_maps["input_stream"]

@@ -158,10 +158,13 @@ def test_what_this_version_cannot_do_is_refused_not_ignored() -> None:
     assert '"Nope" is not a registered input stream handler.; there are: BarrierInputStreamHandler, Default' in problem
 
 
-def test_unused_and_unknown_graph_outputs_are_accepted() -> None:
-    plan = Plan(f'input_stream: "in" input_stream: "unused" output_stream: "typo" {PASS}')
+def test_unused_and_unknown_graph_outputs_are_accepted_with_a_warning() -> None:
+    plan = Plan(f'input_stream: "in" input_stream: "unused"\noutput_stream: "outt" {PASS}', file=GRAPH)
+    assert [str(warning) for warning in plan.warnings] == [
+        'g.pbtxt:2:16: the graph\'s output stream "outt" is made by no node; did you mean "out"?'
+    ]
     assert plan.graph_inputs == (("", 0, "in"), ("", 1, "unused"))
-    assert plan.graph_outputs == (("", 0, "typo"),)
+    assert plan.graph_outputs == (("", 0, "outt"),)
 
 
 def test_canonical_names_number_nodes_that_share_one() -> None:
