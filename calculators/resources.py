@@ -28,6 +28,9 @@ class Closable(Protocol):
     def describe(self) -> dict[str, Any]:
         """Node name -> what was loaded for it, as JSON values."""
 
+    def trouble(self) -> dict[str, str]:
+        """Node name -> why it cannot work at present; without those that can."""
+
     def close(self) -> None:
         """Give it back."""
 
@@ -48,6 +51,10 @@ class Resources:
     def describe(self) -> dict[str, Any]:
         """Node name -> what was loaded for it and how it is, as JSON values; computed anew at each call."""
         return {name: about for each in self._loaded for name, about in each.describe().items()}
+
+    def trouble(self) -> dict[str, str]:
+        """Node name -> why it cannot work at present, for anybody to read; empty when all is well."""
+        return {name: why for each in self._loaded for name, why in each.trouble().items()}
 
     def close(self) -> None:
         """Unload everything; runs that still use it get errors. Closing twice is fine."""
@@ -113,9 +120,13 @@ def _image_nodes(config: CalculatorGraphConfig | GraphSource) -> list[Node]:
         return []  # other graphs do not pay for the import
     from calculators.image_gen.loading import Node
 
+    if not isinstance(config, GraphSource):
+        return [Node(graph.node[position], _no_place) for position in positions]
+    told = {problem.node for problem in config.problems}
     return [
-        Node(graph.node[position], partial(_place, config, position) if isinstance(config, GraphSource) else _no_place)
+        Node(node, partial(_place, config, position), told=bool(node.name) and node.name in told)
         for position in positions
+        for node in [graph.node[position]]
     ]
 
 

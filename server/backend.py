@@ -83,6 +83,10 @@ class Backend(Protocol):
         """How busy a servable is."""
         ...
 
+    def trouble(self, handle: Handle) -> str | None:
+        """Why a servable that was loaded cannot work at present, for anybody to read; None if it can."""
+        ...
+
     async def unload(self, handle: Handle) -> None:
         """Wait until its runs have ended, then give the graph's resources back; nobody may ask for new runs."""
         ...

@@ -9,6 +9,7 @@ from calculators import check_resources
 from graph_runtime import GraphError, Plan, Problem
 from graph_runtime.config import read_graph
 from server.discovery import GRAPH_FILE, find_servables
+from server.interface import http_gap, interface_of, no_nodes
 from server.terminal import complain, say
 
 
@@ -28,25 +29,34 @@ def check(paths: Sequence[Path]) -> int:
         graph_files += found
     correct = True
     for graph_file in dict.fromkeys(graph_files):
-        lines = list(_lines(graph_file))
-        correct = correct and not lines
-        say("\n".join(lines) if lines else f"{graph_file}: ok")
+        problems, plan = _look_at(graph_file)
+        correct = correct and not problems
+        gap = None if plan is None else http_gap(interface_of(plan))
+        ok = f"{graph_file}: ok" if gap is None else f"{graph_file}: ok; it {gap}"
+        say("\n".join(_lines(problems, graph_file)) or ok)
     return 0 if correct else 1
 
 
 def problems_of(graph_file: Path) -> list[Problem]:
     """What keeps a graph from being served, as far as that can be known without loading its models."""
+    return _look_at(graph_file)[0]
+
+
+def _look_at(graph_file: Path) -> tuple[list[Problem], Plan | None]:
+    """The problems of a graph, and its Plan if it has one."""
+    found: list[Problem] = []
+    plan = None
     try:
-        source = read_graph(graph_file, keep_problems=True)
-    except GraphError as error:  # so broken that nothing else can be said
-        return _problems_in(error)
-    found = list(source.problems)
-    try:
-        Plan(graph_file)
+        plan = Plan(graph_file)
+        found += [*no_nodes(plan), *plan.warnings]  # MediaPipe takes these; nobody means them
     except GraphError as error:
         found += _problems_in(error)
+    try:
+        source = read_graph(graph_file, keep_problems=True)
+    except GraphError:  # so broken that the Plan has told all that there is to tell
+        return found, plan
     found += check_resources(source, graph_file.parent)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)), plan
 
 
 def _problems_in(error: GraphError) -> list[Problem]:
@@ -57,7 +67,7 @@ def _graph_files(path: Path) -> list[Path]:
     return [path] if path.is_file() else [spec.graph_file for spec in find_servables(path)]
 
 
-def _lines(graph_file: Path) -> Iterator[str]:
-    for problem in problems_of(graph_file):
+def _lines(problems: Sequence[Problem], graph_file: Path) -> Iterator[str]:
+    for problem in problems:
         text = " ".join(str(problem).split())  # one line each, whatever a plug-in wrote
         yield text if problem.place is not None else f"{graph_file}: {text}"

@@ -9,14 +9,18 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from server.settings import ENVIRONMENT_PREFIX, Settings, SettingsError
 from server.terminal import complain
+
+_OF_THE_SERVE_EXTRA = ("PIL", "aiohttp", "numpy", "openvino", "openvino_genai", "tqdm")
 
 SERVE_HELP = """\
 Serve every graph in a model folder over HTTP (OpenAI images API under /v3 and /v1; GET / explains).
@@ -46,13 +50,31 @@ Each PATH is a graph file, a model folder, or a folder of model folders. Every p
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parser().parse_args(_with_joined_sizes(sys.argv[1:] if argv is None else argv))
         command: Callable[[argparse.Namespace], int] = arguments.command
-        return command(arguments)
+        try:
+            return command(arguments)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in _OF_THE_SERVE_EXTRA:
+                raise
+            needed = f"the module {error.name} is not installed; this command needs: pip install 'graph-runtime[serve]'"
+            complain(arguments.command_name, needed)
+            return 1
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a usage error
         return stop.code if isinstance(stop.code, int) else 2
     except KeyboardInterrupt:
         return 130
+
+
+def _with_joined_sizes(argv: Sequence[str]) -> list[str]:
+    """``--size -1x5`` as ``--size=-1x5``: argparse would take the value for a flag, and complain of the wrong thing."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] == "--size" and re.match(r"-\d", argument):
+            joined[-1] = f"--size={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +94,7 @@ def _add_command(
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=brief, description=text, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, command_name=name)
     return parser
 
 
@@ -109,6 +131,33 @@ def _finite(text: str) -> float:
     return number
 
 
+def _from(least: int, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+    if number < least:
+        raise ValueError(f"{text!r} is too small; give {least} or more")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = _from(0, text)
+    if number >= 2**64:
+        raise ValueError(f"{text!r} is too large; seeds are below 2**64")
+    return number
+
+
+def _size(text: str) -> str:
+    from calculators.image_gen.resolution import parse_resolution
+
+    try:
+        parse_resolution(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} {error}; an example: 64x64") from None
+    return text
+
+
 def _add_serve(commands: Any) -> None:
     parser = _add_command(commands, "serve", "serve the graphs of a model folder over HTTP", SERVE_HELP, _serve)
     for setting in fields(Settings):
@@ -142,13 +191,27 @@ def _add_generate(commands: Any) -> None:
         parser, "--models", dest="models", metavar="DIR", type=Path,
         help="model folder (default: ./models if there is one, else the model that comes with graph-runtime)",
     )  # fmt: skip
-    _add_flag(parser, "--size", dest="size", metavar="WxH", help="size in pixels, such as 64x64 (default: the model's)")
-    _add_flag(parser, "--steps", dest="steps", metavar="N", type=int, help="inference steps (default: the graph's)")
     _add_flag(
-        parser, "--seed", dest="seed", metavar="N", type=int,
+        parser, "--size", dest="size", metavar="WxH", type=_type(_size),
+        help="size in pixels, such as 64x64 (default: the model's)",
+    )  # fmt: skip
+    _add_flag(
+        parser, "--steps", dest="steps", metavar="N", type=_type(partial(_from, 1)),
+        help="inference steps (default: the graph's)",
+    )  # fmt: skip
+    _add_flag(
+        parser, "--seed", dest="seed", metavar="N", type=_type(_seed),
         help="same seed, same picture (default: a random one, which is printed)",
     )  # fmt: skip
-    _add_flag(parser, "-n", dest="count", metavar="N", type=int, default=1, help="how many pictures (default: 1)")
+    _add_flag(
+        parser,
+        "-n",
+        dest="count",
+        metavar="N",
+        type=_type(partial(_from, 1)),
+        default=1,
+        help="how many pictures (default: 1)",
+    )
     _add_flag(
         parser,
         "--guidance",

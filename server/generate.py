@@ -28,6 +28,16 @@ from server.settings import Settings, SettingsError
 from server.terminal import complain, say
 
 URI = "/v3/images/generations"
+_FLAGS = {
+    "guidance_scale": "--guidance",
+    "n": "-n",
+    "negative_prompt": "--negative-prompt",
+    "num_inference_steps": "--steps",
+    "prompt": "PROMPT",
+    "rng_seed": "--seed",
+    "size": "--size",
+}
+"""Field of a request -> what gives it on the command line."""
 
 
 class UsageError(Exception):
@@ -52,8 +62,21 @@ def generate(arguments: argparse.Namespace) -> int:
         return _fail("interrupted", 130)
     except (GraphError, RequestError, OSError) as error:
         refusal = refusal_in(error)
-        return _fail(str(error) if refusal is None else refusal.message, 1)
+        if refusal is None:
+            return _fail(str(error), 1)
+        return _fail(_in_flags(refusal), 2 if refusal.status < 500 else 1)
     return 0
+
+
+def _in_flags(refusal: RequestError) -> str:
+    """What a graph refused, in the words of the command line instead of those of requests."""
+    flag = _FLAGS.get(refusal.param or "")
+    if flag is None:
+        return refusal.message
+    for name in (f"{refusal.param} field", f"num_images_per_prompt/{refusal.param}", refusal.param or ""):
+        if refusal.message.startswith(f"{name} "):
+            return flag + refusal.message.removeprefix(name)
+    return f"{flag}: {refusal.message}"
 
 
 def _fail(message: str, code: int) -> int:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from server.errors import json_response
 from server.keys import SERVABLES
-from server.servables import Servable, State
+from server.servables import Servable, Servables, State
 
 
 async def live(request: web.Request) -> web.StreamResponse:
@@ -17,17 +17,17 @@ async def live(request: web.Request) -> web.StreamResponse:
 async def ready(request: web.Request) -> web.StreamResponse:
     """GET /v2/health/ready: 200 when every servable can be used, else 503 with the ones that cannot, and why."""
     servables = request.app[SERVABLES]
-    models = [_described(each) for each in servables]
+    models = [_described(servables, each) for each in servables]
     if servables.ready:
         return json_response({"ready": True, "models": models})
     missing = "; ".join(
-        f"{each.name} is still loading" if each.state is State.LOADING else f"{each.name} failed: {each.reason}"
+        f"{each.name} is still loading" if each.state is State.LOADING else f"{each.name} failed: {reason}"
         for each in servables
-        if each.state is not State.AVAILABLE
+        if (reason := servables.trouble(each)) is not None or each.state is State.LOADING
     )
     return json_response({"ready": False, "error": f"Not ready: {missing}", "models": models}, status=503)
 
 
-def _described(servable: Servable) -> dict[str, str]:
-    reason = {} if servable.reason is None else {"reason": servable.reason}
-    return {"name": servable.name, "state": servable.state, **reason}
+def _described(servables: Servables, servable: Servable) -> dict[str, str]:
+    reason = servables.trouble(servable)
+    return {"name": servable.name, "state": servable.state} | ({} if reason is None else {"reason": reason})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from calculators.http_payload import RequestError
-from graph_runtime import Plan
+from graph_runtime import Plan, Problem
 
 IMAGE_CALCULATOR = "ImageGenCalculator"
 
@@ -45,6 +45,32 @@ def interface_of(plan: Plan) -> GraphInterface:
         tuple(Port(*port) for port in plan.graph_outputs),
         frozenset(node.calculator for node in plan.config.node),
     )
+
+
+def http_gap(interface: GraphInterface) -> str | None:
+    """Why a graph cannot be called over HTTP, to stand after its name; None if it can."""
+    if _tagged(interface.inputs, _REQUEST_TAGS) is not None and _tagged(interface.outputs, _RESPONSE_TAGS) is not None:
+        return None
+    return (
+        f'takes no HTTP payload, so that no HTTP call can use it: that takes input_stream: "{_REQUEST_TAGS[0]}:input" and '
+        f'output_stream: "{_RESPONSE_TAGS[0]}:output"'
+    )
+
+
+def no_nodes(plan: Plan) -> list[Problem]:
+    """The problem of a graph without nodes, which MediaPipe runs: it does nothing."""
+    if plan.nodes:
+        return []
+    return [Problem("the graph has no node, so that it does nothing", place=plan.file, hint="give nodes")]
+
+
+def unservable(plan: Plan) -> list[Problem]:
+    """What is wrong with a valid graph of which every HTTP call would fail.
+
+    Outputs that are not for HTTP may stay without a maker, as in MediaPipe.
+    """
+    sink = _tagged(interface_of(plan).outputs, _RESPONSE_TAGS)
+    return no_nodes(plan) or ([] if sink is None or sink.name in plan.stream_ids else list(plan.warnings))
 
 
 def http_ports(name: str, interface: GraphInterface) -> tuple[Port, Port]:

@@ -15,9 +15,10 @@ from typing import TypeVar
 from calculators import Resources, load_resources
 from graph_runtime import CalculatorGraph, Packet, Plan
 from graph_runtime.config import read_graph
+from graph_runtime.errors import raise_problems
 from server.backend import Event, Handle, Occupancy, RunCancelledError, RunRequest, StoppedError
 from server.discovery import GRAPH_FILE, ServableSpec
-from server.interface import interface_of
+from server.interface import interface_of, unservable
 from server.settings import Settings
 
 T = TypeVar("T")
@@ -90,6 +91,12 @@ class LocalBackend:
         running = sum(run.started for run in runs)
         return Occupancy(running, len(runs) - running)
 
+    def trouble(self, handle: Handle) -> str | None:
+        """What the resources say."""
+        loaded = self._loaded.get(handle.key)
+        nodes = {} if loaded is None else loaded.resources.trouble()
+        return "\n".join(f'node "{name}": {why}' for name, why in nodes.items()) or None
+
     async def unload(self, handle: Handle) -> None:
         """Wait for the runs, then close the resources on a thread of their own."""
         loaded = self._loaded.pop(handle.key)
@@ -138,6 +145,7 @@ def _load(spec: ServableSpec) -> tuple[Plan, Resources]:
     # Places in error texts start at the model folder: clients see them, and need not know the rest of the path.
     label = f"{spec.name}/{GRAPH_FILE}"
     plan = Plan(spec.graph_file, file=label)
+    raise_problems("This graph cannot be served.", unservable(plan))
     return plan, load_resources(read_graph(spec.graph_file, file=label), spec.base_dir, lane="process")
 
 

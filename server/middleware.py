@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from server.errors import describe, needs_log, openai_response
 from server.keys import MODEL, REQUEST_ID
+from server.protocol import SERVER_NAME
 
 _PROBES = "/v2/health/"  # asked every few seconds by whoever watches us: only in the log at level DEBUG
 _CLIENT_LEFT = 499  # as nginx writes it in its log; nobody receives it
@@ -41,7 +42,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Put our headers on every answer; a signal, since event streams are sent before their handler returns."""
     if REQUEST_ID in request:
         response.headers["x-request-id"] = request[REQUEST_ID]
-    response.headers["Server"] = "graph-runtime"  # not the versions of Python and aiohttp
+    response.headers["Server"] = SERVER_NAME
 
 
 @web.middleware

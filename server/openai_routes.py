@@ -7,11 +7,11 @@ from aiohttp import web
 from server.backend import RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
-from server.interface import http_ports
+from server.interface import http_gap, http_ports
 from server.keys import BACKEND, MODEL, REQUEST_ID, SERVABLES, SETTINGS
 from server.payload import model_of, read_payload
 from server.replies import json_reply
-from server.servables import Servable
+from server.servables import Servable, Servables
 
 OWNER = "graph-runtime"
 
@@ -33,15 +33,17 @@ async def call_graph(request: web.Request) -> web.StreamResponse:
 
 async def list_models(request: web.Request) -> web.StreamResponse:
     """GET /v1/models and /v3/models: every servable, with its state."""
-    return json_response({"object": "list", "data": [_model(servable) for servable in request.app[SERVABLES]]})
+    servables = request.app[SERVABLES]
+    return json_response({"object": "list", "data": [_model(servables, servable) for servable in servables]})
 
 
 async def retrieve_model(request: web.Request) -> web.StreamResponse:
     """GET /v1/models/ID and /v3/models/ID; the id may hold slashes."""
-    return json_response(_model(request.app[SERVABLES].find(request.match_info["model"])))
+    servables = request.app[SERVABLES]
+    return json_response(_model(servables, servables.find(request.match_info["model"])))
 
 
-def _model(servable: Servable) -> dict[str, str | int]:
+def _model(servables: Servables, servable: Servable) -> dict[str, str | int]:
     described: dict[str, str | int] = {
         "id": servable.name,
         "object": "model",
@@ -49,6 +51,10 @@ def _model(servable: Servable) -> dict[str, str | int]:
         "owned_by": OWNER,
         "state": servable.state,
     }
-    if servable.reason is not None:
-        described["reason"] = servable.reason
+    reason = servables.trouble(servable)
+    if reason is not None:
+        described["reason"] = reason
+    gap = None if servable.handle is None else http_gap(servable.handle.interface)
+    if gap is not None:
+        described["note"] = f"The graph {gap}."
     return described

@@ -11,6 +11,7 @@ from string import Template
 
 from aiohttp import web
 
+from server.interface import http_gap
 from server.keys import SERVABLES
 from server.servables import Servable, Servables, State
 
@@ -55,13 +56,16 @@ def curl_line(base_url: str, model: str) -> str:
 def _summary(servables: Servables) -> str:
     if not len(servables):
         return "No model is served: no folder with a graph.pbtxt was found."
-    usable = sum(servable.state is State.AVAILABLE for servable in servables)
+    usable = sum(servable.state is State.AVAILABLE and servables.trouble(servable) is None for servable in servables)
     return f"{usable} of {len(servables)} {'model' if len(servables) == 1 else 'models'} can be used."
 
 
 def _row(servables: Servables, servable: Servable) -> str:
     running, waiting = servables.occupancy(servable)
-    reason = f"<pre>{escape(servable.reason)}</pre>" if servable.reason is not None else ""
+    texts = [servables.trouble(servable)]
+    gap = None if servable.handle is None else http_gap(servable.handle.interface)
+    texts += [None if gap is None else f"The graph {gap}."]
+    reason = "".join(f"<pre>{escape(text)}</pre>" for text in texts if text is not None)
     return (
         f'<tr><th scope="row">{escape(servable.name)}</th><td>{servable.state.lower()}{reason}</td>'
         f"<td>{running} running, {waiting} waiting</td></tr>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
@@ -66,9 +67,17 @@ def parse_object(body: bytes) -> dict[str, Any]:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         _refuse(f"The body is not UTF-8: byte {error.start + 1} is 0x{body[error.start]:02x}.", "invalid_json")
+    too_large: list[str] = []
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if value in (float("inf"), float("-inf")):
+            too_large.append(digits)
+        return value
+
     try:
         parsed = json.loads(
-            text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant, parse_float=_finite
+            text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant, parse_float=number
         )
         too_deep = sum(map(body.count, _OPENING)) > MAX_DEPTH and _depth(parsed) > MAX_DEPTH
     except RequestError:
@@ -83,6 +92,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
         _refuse(f"The body is not valid JSON: {error}.", "invalid_json")
     if too_deep:
         _refuse(f"The JSON body is more than {MAX_DEPTH} levels deep.", "invalid_json")
+    if too_large:
+        _refuse(f"The number {too_large[0][:40]} is too large.", "invalid_json", _field_with_infinity(parsed))
     if not isinstance(parsed, dict):
         _refuse(f'The JSON body has to be an object, such as {{"model": "..."}}, not {_kind(parsed)}.', "invalid_json")
     if b"\\u" in body:
@@ -150,11 +161,15 @@ def _no_constant(name: str) -> NoReturn:
     _refuse(f"{name} is not a JSON number.", "invalid_json")
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        _refuse(f"The number {text[:40]} is too large.", "invalid_json")
-    return number
+def _field_with_infinity(parsed: Any) -> str | None:
+    """The field of the body that holds a number which is too large, however deep inside."""
+    pending: list[tuple[str, Any]] = list(parsed.items()) if isinstance(parsed, dict) else []
+    for name, value in pending:
+        if isinstance(value, float) and math.isinf(value):
+            return name[:100]
+        if isinstance(value, (dict, list)):
+            pending += [(name, inner) for inner in _inside(value)]
+    return None
 
 
 def _depth(parsed: Any) -> int:

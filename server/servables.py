@@ -71,7 +71,13 @@ class Servables:
     @property
     def ready(self) -> bool:
         """Whether every servable can be used."""
-        return all(servable.state is State.AVAILABLE for servable in self)
+        return all(servable.state is State.AVAILABLE and self.trouble(servable) is None for servable in self)
+
+    def trouble(self, servable: Servable) -> str | None:
+        """Why a servable cannot be used: the reason of one that failed, or what has befallen a loaded one; None otherwise."""
+        if servable.handle is None:
+            return servable.reason
+        return self._backend.trouble(servable.handle)
 
     def occupancy(self, servable: Servable) -> Occupancy:
         """How busy a servable is."""

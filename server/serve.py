@@ -8,18 +8,22 @@ import errno
 import ipaddress
 import logging
 import os
+import shlex
 import signal
 import socket
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 
 from server.app import build_app
-from server.discovery import models_dir
+from server.discovery import GRAPH_FILE, bundled_models_dir, models_dir
 from server.keys import SERVABLES
 from server.page import first_curl
+from server.protocol import Protocol
 from server.servables import Servables, State
 from server.settings import Settings, misspelt_variables
 from server.terminal import complain, say
@@ -62,28 +66,56 @@ async def _serve(settings: Settings, listening: list[socket.socket]) -> None:
     app = build_app(settings)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=settings.shutdown_grace_s)
     await runner.setup()
+    loop = asyncio.get_running_loop()
+    assert runner.server is not None  # setup made it
+    connection = partial(
+        Protocol,
+        runner.server,
+        loop=loop,
+        access_log=None,  # type: ignore[arg-type]  # aiohttp takes None for "no log"; its types do not say so
+    )
+    listeners: list[asyncio.Server] = []
     try:
-        for each in listening:
-            await web.SockSite(runner, each).start()
+        for (
+            each
+        ) in listening:  # not a web.SockSite: that makes connections with aiohttp's own answers to what is no HTTP
+            listeners.append(await loop.create_server(connection, sock=each, backlog=_BACKLOG))
         url = _base_url(settings.rest_bind_address, listening[0].getsockname()[1])
         servables = app[SERVABLES]
         names = ", ".join(servable.name for servable in servables) or "nothing"
         say(f"graph-runtime is at {url} and serves {names}, from {settings.models}")
-        speaking = asyncio.create_task(_say_when_loaded(servables, url))
+        speaking = asyncio.create_task(_say_when_loaded(servables, url, settings.models))
         await stop.wait()
         speaking.cancel()
         _log.info("shutting down")
     finally:
+        for listener in listeners:
+            listener.close()
         await runner.cleanup()
 
 
-async def _say_when_loaded(servables: Servables, url: str) -> None:
+async def _say_when_loaded(servables: Servables, url: str, folder: Path | None) -> None:
     await servables.settled.wait()
+    if not len(servables):
+        say(_nothing_to_serve(folder))
+        return
     failed = [servable.name for servable in servables if servable.state is State.FAILED]
     state = (
         "Ready." if not failed else f"Not ready: {', '.join(failed)} failed to load; {url}/v2/health/ready says why."
     )
     say(f"{state} Try:\n  {first_curl(url, servables)}")
+
+
+def _nothing_to_serve(folder: Path | None) -> str:
+    text = (
+        f"There is no {GRAPH_FILE} in or below {folder}: nothing is served. Put a model's folder there and start again"
+    )
+    with contextlib.suppress(FileNotFoundError):
+        return (
+            f"{text}, or serve the model that comes with graph-runtime:\n"
+            f"  graph-runtime serve --models {shlex.quote(str(bundled_models_dir()))}"
+        )
+    return f"{text}."
 
 
 def _stop_signal() -> asyncio.Event:

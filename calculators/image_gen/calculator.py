@@ -17,21 +17,21 @@
 
 One HttpPayload in, one JSON text (``str``) out, at the same timestamp. A request that is refused ends the run with a
 GraphError whose cause is the RequestError for the client. The model is loaded under the node's name, which must therefore be
-given; loading says so if it is not.
+given; loading says so if it is not, and reads the options: running needs none.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Any, Final
 
 from calculators.http_payload import HttpPayload, RequestError
 from calculators.image_gen.errors import GenerationCancelledError
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.request import parse_generation
+from calculators.image_gen.request_values import shortened
 from calculators.image_gen.response import response_text
 from graph_runtime import Calculator, CalculatorContext, CalculatorContract, GraphError, StatusCode
-from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 
 INPUT: Final = "HTTP_REQUEST_PAYLOAD"
 OUTPUT: Final = "HTTP_RESPONSE_PAYLOAD"
@@ -52,19 +52,20 @@ class ImageGenCalculator(Calculator):
         cc.input_side_packets[RESOURCES].set(dict)
         cc.set_timestamp_offset(0)
         _check_side_packet(cc)
-        if not cc.has_options(ImageGenCalculatorOptions):
-            raise ValueError(
-                "node_options is missing: give [type.googleapis.com / mediapipe.ImageGenCalculatorOptions]: "
-                '{ models_path: "./" }'
-            )
 
     def open(self, cc: CalculatorContext) -> None:
-        by_node: dict[str, Pipelines] = cc.input_side_packets[RESOURCES].value
+        by_node: dict[str, Any] = cc.input_side_packets[RESOURCES].value
         found = by_node.get(cc.node_name)
         if found is None:
             raise GraphError(
                 f"Could not find initialized Image Gen node named: {cc.node_name}; there are: {', '.join(by_node) or 'none'}",
                 code=StatusCode.INTERNAL,
+            )
+        if not isinstance(found, Pipelines):
+            raise GraphError(
+                f'side packet "{SIDE_PACKET}": under the name {cc.node_name} stands a {type(found).__name__}; '
+                "it has to be a Pipelines, as load_resources makes it",
+                code=StatusCode.INVALID_ARGUMENT,
             )
         self._pipelines = found
 
@@ -98,5 +99,7 @@ def _check_uri(uri: str) -> None:
             code="unsupported_endpoint",
         )
     raise RequestError(
-        f"Unsupported URI: {uri}; this model answers {' and '.join(GENERATIONS)}", status=404, code="unknown_url"
+        f"Unsupported URI: {shortened(uri)}; this model answers {' and '.join(GENERATIONS)}",
+        status=404,
+        code="unknown_url",
     )

@@ -6,6 +6,8 @@ they come here, and this file takes care of the rest.
 * One generation at a time: overlapping calls fail. Whoever owns an Engine (a lane) calls it from one thread.
 * The first picture after a load must not be tiny, or all later ones are spoilt: a warm-up draws one.
 * A callback that raises ends the process: ours returns "stop" instead.
+* A generation that fails leaves its shapes behind, and the next, smaller one fails with them: the error says that it is so, and
+  lanes load anew.
 * Without a seed GenAI always uses 42: every request carries one.
 * Pictures of one request share a stream of noise, so that a picture depends on its place in the batch. Here each has a seed of
   its own (``rng_seed + k``), and asking for that seed alone gives the same picture.
@@ -19,7 +21,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,20 +31,25 @@ import openvino_genai
 from numpy.typing import NDArray
 
 from calculators.http_payload import RequestError
-from calculators.image_gen.errors import LoadError, cancelled_error, failed_error
+from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
 from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnStep, picture_seeds
 from calculators.image_gen.images import encode_png
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings
-from calculators.image_gen.plugin_config import parse_plugin_config
+from calculators.image_gen.plugin_config import DEVICE_PROPERTIES, parse_plugin_config
 
 _log = logging.getLogger(__name__)
 
 _WARM_UP_SIDE: Final = 64
 _LONGEST_REASON: Final = 600  # characters; OpenVINO can print a whole graph
+_LONGEST_LOGGED: Final = 4000
 _SEED_MASK: Final = 2**32 - 1
 _VIRTUAL_DEVICES: Final = ("AUTO", "MULTI", "HETERO", "BATCH")
-_NOISE_OF_OPENVINO: Final = re.compile(r"^(?:Exception from \S+:\d+:|Check '.*' failed at \S+:\d+:)\s*")
+_NOISE_OF_OPENVINO: Final = re.compile(
+    r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:|"
+    r"\[\w+\] \w+ node with name '[^']*':?|(?:\bat )?\S+\.(?:cpp|hpp|h):\d+:?"
+)
+"""Places in its source, what was checked there, and names of layers."""
 
 
 class Engine:
@@ -75,7 +82,8 @@ class Engine:
 
         Raises:
             GenerationCancelledError: ``cancelled`` returned true.
-            RequestError: 500, GenAI failed.
+            EngineSpoiltError: 500, GenAI failed, and this engine may not be used again.
+            RequestError: 500, GenAI cannot do this; the engine is as before.
         """
         seeds = picture_seeds(request)
         started = time.perf_counter()
@@ -123,7 +131,8 @@ class Engine:
                 callback=watch,
             )
         except Exception as error:
-            raise failed_error(readable(error)) from error
+            _log.error("OpenVINO GenAI failed: %s", str(error)[:_LONGEST_LOGGED])
+            raise spoilt_error(readable(error)) from error
         if watch.error is not None:
             raise failed_error("the progress callback failed") from watch.error
         if watch.stopped:
@@ -133,7 +142,7 @@ class Engine:
         pixels: NDArray[np.uint8] = tensor.data
         expected = (request.num_images, request.height, request.width, 3)
         if pixels.shape != expected:
-            raise failed_error(f"the pictures have the shape {pixels.shape} instead of {expected}")
+            raise spoilt_error(f"the pictures have the shape {pixels.shape} instead of {expected}")
         watch.finish()
         return pixels
 
@@ -241,8 +250,25 @@ def _load(load: LoadSettings) -> openvino_genai.Text2ImagePipeline:
         return pipeline
     except Exception as error:
         text = readable(error)
-        at_fault = "plugin_config" if properties and "propert" in text else "models_path"
-        raise LoadError(f"OpenVINO GenAI cannot load the model: {text}", field=at_fault) from error
+        wrong = ", ".join(f'"{key}"' for key in keys_at_fault(properties, text))
+        if wrong or (properties and "propert" in text):
+            raise LoadError(
+                f"OpenVINO refuses {wrong or 'a property'} of plugin_config: {text}", field="plugin_config"
+            ) from error
+        raise LoadError(f"OpenVINO GenAI cannot load the model: {text}", field="models_path") from error
+
+
+def keys_at_fault(properties: Mapping[str, Any], text: str) -> list[str]:
+    """The keys of plugin_config that an error speaks of: by their names, or else by their values where these are texts."""
+    flat = [(key, key, value) for key, value in properties.items() if not isinstance(value, dict)]
+    for device, inner in properties.get(DEVICE_PROPERTIES, {}).items():
+        flat += [(f"{DEVICE_PROPERTIES}.{device}.{name}", name, value) for name, value in inner.items()]
+    by_name = [key for key, name, _ in flat if _stands_in(name, text)]
+    return by_name or [key for key, _, value in flat if isinstance(value, str) and _stands_in(value, text)]
+
+
+def _stands_in(word: str, text: str) -> bool:
+    return bool(word) and re.search(rf"(?<![\w/.]){re.escape(word)}(?![\w/]|\.\w)", text) is not None
 
 
 def check_devices(wanted: Sequence[str], available: Sequence[str]) -> None:
@@ -279,7 +305,6 @@ def _is_there(device: str, available: Sequence[str]) -> bool:
 
 
 def readable(error: BaseException) -> str:
-    """An OpenVINO error without the lines that tell where in its source it was raised."""
-    lines = [_NOISE_OF_OPENVINO.sub("", line).strip() for line in str(error).splitlines()]
-    text = " ".join(line for line in lines if line) or type(error).__name__
+    """An OpenVINO error without its places in OpenVINO's source and without names of layers."""
+    text = " ".join(_NOISE_OF_OPENVINO.sub(" ", str(error)).split()) or type(error).__name__
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from calculators.http_payload import RequestError
 from graph_runtime.errors import StatusCode
 
-DO_NOT_RETRY = ("x-should-retry", "false")
+E = TypeVar("E", bound=RequestError)
+
+DO_NOT_RETRY: Final = ("x-should-retry", "false")
 """Header that keeps OpenAI's clients from trying again what would only fail again, at the cost of a generation each time."""
 
 
@@ -47,9 +49,31 @@ def cancelled_error() -> GenerationCancelledError:
     )
 
 
+class EngineSpoiltError(RequestError):
+    """A generation failed in the middle: what is left of the engine may fail, or draw other pictures, for requests that are right.
+
+    Whoever holds the engine has to load a new one before the next request. Every exception of an engine that is no RequestError
+    means the same.
+    """
+
+
 def failed_error(reason: str) -> RequestError:
-    """OpenVINO GenAI refused or failed; the same request would fail again."""
-    return RequestError(
+    """The generation failed and left the engine as it was; the same request would fail again."""
+    return _failed(RequestError, reason)
+
+
+def spoilt_error(reason: str) -> EngineSpoiltError:
+    """OpenVINO GenAI refused or failed; the same request would fail again, and perhaps others with it."""
+    return _failed(EngineSpoiltError, reason)
+
+
+def is_spoilt_by(error: BaseException) -> bool:
+    """Whether an engine that raised this must not be used again."""
+    return isinstance(error, EngineSpoiltError) or not isinstance(error, RequestError)
+
+
+def _failed(kind: type[E], reason: str) -> E:
+    return kind(
         f"Image generation failed: {reason}",
         status=500,
         type="server_error",
@@ -67,6 +91,9 @@ def crashed_error(how: str) -> RequestError:
         code="engine_crashed",
         headers=[DO_NOT_RETRY],
     )
+
+
+NOT_STARTED: Final = "This model is not available: its engine could not be started again. The server's log says why."
 
 
 def unavailable_error(reason: str, retry_after_s: float | None = None) -> RequestError:

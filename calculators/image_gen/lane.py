@@ -12,9 +12,11 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
-from calculators.image_gen.errors import cancelled_error, unavailable_error
+from calculators.image_gen.errors import NOT_STARTED, LoadError, cancelled_error, is_spoilt_by, unavailable_error
 from calculators.image_gen.generation import Cancellation, GenerationRequest, GenerationResult, OnCancel, OnStep
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings
@@ -40,6 +42,10 @@ class Lane(Protocol):
             GenerationCancelledError: the caller cancelled.
             RequestError: the generation failed (500), or the lane is closed or cannot start its engine (503).
         """
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the lane cannot draw anything at present, for anybody to read; None if it can."""
 
     def describe(self) -> dict[str, Any]:
         """What the lane is and does, as JSON values."""
@@ -112,6 +118,8 @@ class QueuedLane(ABC):
         self._running: Job | None = None
         self._closed = False
         self._served = 0
+        self._reason = ""
+        """Why there is no engine; for the operator, as it can hold paths."""
         self._thread = threading.Thread(target=self._serve, name=f"image lane {name}", daemon=True)
 
     def start(self) -> None:
@@ -143,12 +151,20 @@ class QueuedLane(ABC):
     def describe(self) -> dict[str, Any]:
         """See :class:`Lane`."""
         with self._changed:
-            return {
+            about: dict[str, Any] = {
                 "kind": self.kind,
                 "state": "closed" if self._closed else "busy" if self._running is not None else "idle",
                 "waiting": len(self._waiting),
                 "served": self._served,
             }
+            if self._reason and not self._closed:
+                about.update(state="broken", reason=self._reason)
+            return about
+
+    @property
+    def trouble(self) -> str | None:
+        """See :class:`Lane`."""
+        return NOT_STARTED if self._reason else None
 
     def close(self) -> None:
         """See :class:`Lane`."""
@@ -180,17 +196,33 @@ class QueuedLane(ABC):
         job.end(cancelled_error())
         job.cancellation.cancel()
 
+    def _mends_in_s(self) -> float | None:
+        """How long an idle lane waits until it calls ``_mend``; None for ever."""
+        return None
+
+    def _mend(self) -> None:
+        """Try to get an engine, while there is nothing else to do."""
+
     def _serve(self) -> None:
-        while True:
-            with self._changed:
-                self._running = None
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
-                if self._closed:
-                    return
-                job = self._running = self._waiting.popleft()
-            if job.ended:
-                continue
+        while self._serve_next():  # a call each: its variables, pictures among them, are gone while the lane waits
+            pass
+
+    def _serve_next(self) -> bool:
+        """Serve one request, or mend; False once the lane is closed."""
+        with self._changed:
+            self._running = None
+            self._changed.notify_all()
+            while not self._waiting and not self._closed:
+                pause_s = self._mends_in_s()
+                if pause_s is not None and pause_s <= 0:
+                    break
+                self._changed.wait(pause_s)
+            if self._closed:
+                return False
+            job = self._running = self._waiting.popleft() if self._waiting else None
+        if job is None:
+            self._mend()
+        elif not job.ended:
             try:
                 outcome: GenerationResult | BaseException = self._run(job)
             except BaseException as error:
@@ -199,6 +231,7 @@ class QueuedLane(ABC):
                 self._running = None
                 self._served += 1
             job.end(outcome)
+        return True
 
     def _closed_error(self) -> Exception:
         return unavailable_error("This model has been unloaded.")
@@ -214,18 +247,22 @@ class Engine(Protocol):
 class ThreadLane(QueuedLane):
     """A lane in this process: for programs that embed graphs, and for one-shot commands.
 
-    A crash of the native code takes the process along; ``ProcessLane`` is for those who cannot afford that.
+    A crash of the native code takes the process along; ``ProcessLane`` is for those who cannot afford that. An engine that a
+    failure may have spoilt is dropped at once, and loaded anew when the next request comes: a program that ends with the failure
+    does not wait for a model that it does not need. A load that fails refuses that request (503); the next one tries again.
 
     Args:
         name: for the thread and for messages.
         engine: the loaded model.
+        load_again: loads it again; raises LoadError.
     """
 
     kind = "thread"
 
-    def __init__(self, name: str, engine: Engine) -> None:
+    def __init__(self, name: str, engine: Engine, load_again: Callable[[], Engine]) -> None:
         super().__init__(name)
         self._engine: Engine | None = engine
+        self._load_again = load_again
         self.start()
 
     @classmethod
@@ -235,20 +272,50 @@ class ThreadLane(QueuedLane):
         Raises:
             LoadError: the model cannot be loaded.
         """
-        # Late: it imports OpenVINO, which the other kind of lane keeps out of this process.
-        from calculators.image_gen.engine import Engine as RealEngine
-
-        return cls(name, RealEngine(load, model))
+        load_again = partial(load_engine, load, model)
+        return cls(name, load_again(), load_again)
 
     def _run(self, job: Job) -> GenerationResult:
-        engine = self._engine
-        assert engine is not None  # it goes after the thread
-        return engine.generate(job.request, cancelled=job.cancelled, on_step=job.step)
+        if self._engine is None:
+            self._engine = self._new_engine()
+        try:
+            return self._engine.generate(job.request, cancelled=job.cancelled, on_step=job.step)
+        except BaseException as error:
+            if is_spoilt_by(error):
+                self._engine = None
+                _log.error("%s: a generation failed; the engine is loaded anew for the next one: %s", self.name, error)
+            raise
+
+    def _new_engine(self) -> Engine:
+        try:
+            engine = self._load_again()
+        except LoadError as error:
+            self._reason = error.message
+            _log.error("%s: the engine could not be loaded again: %s", self.name, error)
+            raise unavailable_error(NOT_STARTED) from error
+        self._reason = ""
+        return engine
 
     def _shut(self) -> None:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
         self._engine = None
+
+
+def load_engine(load: LoadSettings, model: ModelInfo) -> Engine:
+    """The real engine.
+
+    Raises:
+        LoadError: the model cannot be loaded, or OpenVINO is not installed.
+    """
+    try:
+        # Late: it imports OpenVINO, which lanes in child processes keep out of the process that has them.
+        from calculators.image_gen.engine import Engine as RealEngine
+    except ModuleNotFoundError as error:
+        raise LoadError(
+            f"the module {error.name} is not installed; image models need: pip install 'graph-runtime[serve]'"
+        ) from error
+    return RealEngine(load, model)
 
 
 _open_lanes: Final[weakref.WeakSet[QueuedLane]] = weakref.WeakSet()

@@ -20,9 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from calculators.http_payload import RequestError
-from calculators.image_gen.errors import GenerationCancelledError, LoadError, failed_error
+from calculators.image_gen.errors import GenerationCancelledError, LoadError, is_spoilt_by, spoilt_error
 from calculators.image_gen.generation import GenerationRequest
 from calculators.image_gen.lane import Engine
+from calculators.image_gen.lane import load_engine as load_real_engine
 from calculators.image_gen.messages import Message, receive_message, send_message
 from calculators.image_gen.model_folder import read_model_folder
 from calculators.image_gen.options import LoadSettings
@@ -37,14 +38,11 @@ def load_engine(load: LoadSettings) -> Engine:
     Raises:
         LoadError: the model cannot be loaded.
     """
-    # Late, so that the worker is on the lifeline while it imports OpenVINO.
-    from calculators.image_gen.engine import Engine as RealEngine
-
     problems: list[str] = []
     model = read_model_folder(Path(load.models_path), problems.append)
     if model is None:
         raise LoadError("; ".join(problems), field="models_path")
-    return RealEngine(load, model)
+    return load_real_engine(load, model)
 
 
 def main(arguments: list[str] | None = None, load: LoadEngine = load_engine) -> None:
@@ -76,7 +74,9 @@ class _Worker:
         self._connection = connection
         self._sending = threading.Lock()  # steps come on a thread of OpenVINO GenAI's
         self._requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._cancelled: set[int] = set()
+        self._cancelled = (
+            0  # the last job that was; only the listener writes it, and jobs are counted upwards, one at a time
+        )
 
     def serve(self, load: LoadEngine) -> None:
         settings, _ = receive_message(self._connection)
@@ -97,7 +97,7 @@ class _Worker:
             except EOFError:
                 os._exit(0)
             if message["type"] == "cancel":
-                self._cancelled.add(message["id"])
+                self._cancelled = max(self._cancelled, message["id"])
             else:
                 self._requests.put(message)
 
@@ -107,7 +107,7 @@ class _Worker:
         try:
             result = engine.generate(
                 GenerationRequest.from_json(message["request"]),
-                cancelled=lambda: job in self._cancelled,
+                cancelled=lambda: self._cancelled == job,
                 on_step=self._step_sender(job),
             )
         except GenerationCancelledError:
@@ -116,17 +116,17 @@ class _Worker:
             self._send_failure(job, error)
         except Exception as error:
             logging.getLogger(__name__).exception("the engine failed in a way that it does not know")
-            self._send_failure(job, failed_error(f"{type(error).__name__}: {error}"))
+            self._send_failure(job, spoilt_error(f"{type(error).__name__}: {error}"))
         else:
             values, block = result.to_message()
             self._send({"type": "done", "id": job, "result": values}, block)
-        self._cancelled.discard(job)
 
     def _step_sender(self, job: int) -> Callable[[int, int], None]:
         return lambda done, total: self._send({"type": "step", "id": job, "done": done, "total": total})
 
     def _send_failure(self, job: int, error: RequestError) -> None:
-        self._send({"type": "failed", "id": job, "error": {"message": error.message, **error.details()}})
+        told = {"message": error.message, **error.details()}
+        self._send({"type": "failed", "id": job, "error": told, "spoilt": is_spoilt_by(error)})
 
     def _send(self, message: Message, block: bytes = b"") -> None:
         with self._sending:

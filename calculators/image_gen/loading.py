@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from calculators.image_gen.calculator import SIDE_PACKET
 from calculators.image_gen.errors import LoadError
 from calculators.image_gen.generation import OnStep
 from calculators.image_gen.lane import Lane, ThreadLane
-from calculators.image_gen.options import CheckedOptions, LoadSettings, Place, read_options
+from calculators.image_gen.options import MODELS_PATH_MISSING, CheckedOptions, LoadSettings, Place, read_options
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.process_lane import ProcessLane, Supervision
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
@@ -19,6 +19,7 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime.config import find_options
 from graph_runtime.errors import Problem, StatusCode
 
+OPTIONS_MISSING: Final = "node_options is missing"
 LaneKind = Literal["process", "thread"]
 OnNodeStep = Callable[[str, int, int], None]
 """Called with (node name, steps done, steps in all)."""
@@ -31,10 +32,12 @@ class Node:
     Attributes:
         message: the node in the graph.
         place: where its options stand in the file.
+        told: whether the parser has found something wrong in this node: what it left out is then not missing.
     """
 
     message: CalculatorGraphConfig.Node
     place: Place
+    told: bool = False
 
 
 class LoadedModels:
@@ -53,6 +56,10 @@ class LoadedModels:
         """Node name -> ``Pipelines.describe``."""
         return {name: each.describe() for name, each in self._pipelines.items()}
 
+    def trouble(self) -> dict[str, str]:
+        """Node name -> why its model cannot draw anything at present; without those that can."""
+        return {name: each.trouble for name, each in self._pipelines.items() if each.trouble is not None}
+
     def close(self) -> None:
         """Unload the models."""
         for lane in self._lanes:
@@ -61,7 +68,12 @@ class LoadedModels:
 
 def check_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
     """Everything that is wrong with the nodes' options and model folders, without loading a model."""
-    return [problem for node in nodes for problem in _read_node(node, base_dir).problems] + _repeated_names(nodes)
+    return [
+        problem
+        for node in nodes
+        for problem in _read_node(node, base_dir).problems
+        if not (node.told and _was_left_out(problem, node.message))
+    ] + _repeated_names(nodes)
 
 
 def load_nodes(
@@ -111,12 +123,20 @@ def load_nodes(
     return (None, problems) if problems else (LoadedModels(pipelines, list(lanes.values())), [])
 
 
+def _was_left_out(problem: Problem, node: CalculatorGraphConfig.Node) -> bool:
+    """Whether something is missing because the parser could not read it, or is required: it has told that already."""
+    options = find_options(node, ImageGenCalculatorOptions)
+    if options is None:
+        return problem.message == OPTIONS_MISSING and (bool(node.node_options) or node.HasField("options"))
+    return problem.message == MODELS_PATH_MISSING and not options.HasField("models_path")
+
+
 def _read_node(node: Node, base_dir: Path) -> CheckedOptions:
     name = node.message.name
     options = find_options(node.message, ImageGenCalculatorOptions)
     if options is None:
         problem = Problem(
-            "node_options is missing", StatusCode.INVALID_ARGUMENT, node.place("node_options"), name or None,
+            OPTIONS_MISSING, StatusCode.INVALID_ARGUMENT, node.place("node_options"), name or None,
             hint='give [type.googleapis.com / mediapipe.ImageGenCalculatorOptions]: { models_path: "./" }',
         )  # fmt: skip
         return CheckedOptions(None, None, (problem,))

@@ -5,7 +5,7 @@ On the wire: the length of the JSON text and that of the block, as unsigned big-
 From the parent: ``load`` (once, first; the fields of LoadSettings), ``generate`` (``id``, ``request``), ``cancel`` (``id``).
 From the child: ``loaded`` or ``load_failed`` (``message``, ``field``, ``code``); then for each request ``started``, any number
 of ``step`` (``done``, ``total``), and one of ``done`` (``result``, and the pictures as block), ``cancelled`` or ``failed``
-(``error``), each with its ``id``.
+(``error``, and ``spoilt``: whether the engine must not be used again), each with its ``id``.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ Place = Callable[[str], str | None]
 """Option field name -> ``file:line:column`` of it, or None where that is not known."""
 
 DEFAULT_DEVICE: Final = "CPU"
+MODELS_PATH_MISSING: Final = "models_path is missing or empty"
 _NOT_YET: Final = "is not supported by this version; leave it out"
 
 
@@ -145,7 +146,7 @@ class _Reader:
         if not text:
             self.problem(
                 "models_path",
-                "models_path is missing or empty",
+                MODELS_PATH_MISSING,
                 hint='give the model folder, "./" for the graph\'s own',
             )
             return None

@@ -64,6 +64,11 @@ class Pipelines:
             request = replace(request, rng_seed=self._choose_seed())
         return self._lane.generate(request, on_cancel=on_cancel, on_step=on_step or self._on_step)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be drawn at present; None if it can."""
+        return self._lane.trouble
+
     def describe(self) -> dict[str, Any]:
         """What can be asked of the node, and how its lane is, as JSON values."""
         settings, model = self.settings, self.model

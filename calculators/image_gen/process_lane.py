@@ -2,8 +2,10 @@
 
 OpenVINO GenAI is native code: some inputs can crash it, loading a model holds the interpreter's lock for seconds, and its
 memory comes back only when its process ends. In a child of its own none of this touches the server. A crash costs the request
-that was running; the lane starts a new child at once and goes on. If a child cannot be started, requests are refused (503)
-until the next attempt is due: after 1, 2, 4 ... at most 60 seconds.
+that was running; the lane starts a new child at once and goes on. A generation that fails inside OpenVINO GenAI is treated as a
+crash: what it leaves behind can make the next requests fail, so that the child is replaced too. If a child cannot be started,
+requests are refused (503) until the next attempt is due, after 1, 2, 4 ... at most 60 seconds; the lane makes it by itself, so
+that a server to which nobody sends requests, since it is not ready, becomes ready again.
 """
 
 from __future__ import annotations
@@ -24,7 +26,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from calculators.http_payload import RequestError
-from calculators.image_gen.errors import LoadError, cancelled_error, crashed_error, unavailable_error
+from calculators.image_gen.errors import (
+    NOT_STARTED,
+    EngineSpoiltError,
+    LoadError,
+    cancelled_error,
+    crashed_error,
+    unavailable_error,
+)
 from calculators.image_gen.generation import GenerationResult
 from calculators.image_gen.lane import Job, QueuedLane
 from calculators.image_gen.messages import Message, receive_message, send_message
@@ -36,7 +45,6 @@ _log = logging.getLogger(__name__)
 _TAIL_LINES: Final = 40  # a dump of all threads by faulthandler, and what was written before it
 _LAST_OUTPUT_S: Final = 5.0
 _MOST_CHILDREN: Final = 3
-_NOT_STARTED: Final = "This model is not available: its engine could not be started again. The server's log says why."
 _INSTEAD: Final = 'load the model into this process instead: lane="thread"'
 _LONGEST_PAUSE_S: Final = 60.0
 WORKER: Final = ("-m", "calculators.image_gen.lane_worker")
@@ -100,17 +108,14 @@ class ProcessLane(QueuedLane):
         self._restarts = 0
         self._failed_starts = 0
         self._next_attempt = 0.0
-        self._reason = ""
         self._child = self._start_child()
         self.start()
 
     def describe(self) -> dict[str, Any]:
-        """As every lane, and the child's process id, how often it was replaced, and what keeps it from starting."""
+        """As every lane, and the child's process id and how often it was replaced."""
         child = self._child
         about = super().describe()
         about.update(pid=child.pid if child is not None and child.is_alive() else None, restarts=self._restarts)
-        if child is None and self._reason and about["state"] != "closed":
-            about.update(state="broken", reason=self._reason)
         return about
 
     def _run(self, job: Job) -> GenerationResult:
@@ -118,6 +123,14 @@ class ProcessLane(QueuedLane):
             child = self._child or self._replace_child()
             try:
                 return child.generate(job, self._supervision.stall_s)
+            except EngineSpoiltError as error:
+                self._child = None
+                child.end()
+                _log.error("%s: a generation failed; the engine is started anew: %s", self.name, error.message)
+                job.end(error)  # before the new child loads: the caller need not wait for that
+                with suppress(RequestError):
+                    self._replace_child()
+                raise
             except ChildEndedError as ended:
                 self._child = None
                 child.end()
@@ -141,18 +154,20 @@ class ProcessLane(QueuedLane):
         clock = self._supervision.clock
         wait_s = self._next_attempt - clock()
         if self._failed_starts and wait_s > 0:
-            raise unavailable_error(_NOT_STARTED, retry_after_s=wait_s)
+            raise unavailable_error(NOT_STARTED, retry_after_s=wait_s)
         try:
             child = self._child = self._start_child()
         except LoadError as error:
             if self._closed:
                 raise self._closed_error() from error
             self._failed_starts += 1
-            self._reason = error.message  # for the operator: it can hold paths
+            self._reason = error.message
             pause_s = min(_LONGEST_PAUSE_S, 2.0 ** (self._failed_starts - 1))
             self._next_attempt = clock() + pause_s
-            _log.exception("%s: the engine could not be started again; next attempt in %g s", self.name, pause_s)
-            raise unavailable_error(_NOT_STARTED, retry_after_s=pause_s) from error
+            _log.error(
+                "%s: the engine could not be started again; next attempt in %g s: %s", self.name, pause_s, error.message
+            )
+            raise unavailable_error(NOT_STARTED, retry_after_s=pause_s) from error
         if self._closed:  # a close() just now has seen it neither as starting nor as running
             child.end()
             raise self._closed_error()
@@ -160,6 +175,13 @@ class ProcessLane(QueuedLane):
         self._reason = ""
         self._restarts += 1
         return child
+
+    def _mends_in_s(self) -> float | None:
+        return max(0.0, self._next_attempt - self._supervision.clock()) if self._failed_starts else None
+
+    def _mend(self) -> None:
+        with suppress(RequestError):
+            self._replace_child()
 
     def _start_child(self) -> _Child:
         child = self._starting = _Child(self.name, self._supervision.command)
@@ -195,6 +217,7 @@ class _Child:
         self.started_job = False
         self._jobs = 0
         self._sending = threading.Lock()
+        self._ending = threading.Lock()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         with ExitStack() as theirs, ExitStack() as undo:
             self._connection, connection = socket.socketpair()
@@ -250,7 +273,7 @@ class _Child:
                 elif kind == "cancelled":
                     raise cancelled_error()
                 elif kind == "failed":
-                    raise RequestError(**message["error"])
+                    raise (EngineSpoiltError if message["spoilt"] else RequestError)(**message["error"])
         finally:
             forget()
 
@@ -290,7 +313,8 @@ class _Child:
         self._process.kill()
         self._finish()
         self._connection.close()
-        lifeline, self._lifeline = self._lifeline, -1
+        with self._ending:  # two threads must not close it twice: the number may be somebody else's by then
+            lifeline, self._lifeline = self._lifeline, -1
         if lifeline >= 0:
             os.close(lifeline)
 

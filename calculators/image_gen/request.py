@@ -25,6 +25,7 @@ from calculators.image_gen.request_values import (
     read_size_t,
     read_text,
     refuse,
+    shortened,
 )
 from calculators.image_gen.resolution import Resolution, parse_resolution
 from calculators.image_gen.sizes import size_problem
@@ -153,7 +154,8 @@ def parse_generation(body: Mapping[str, Any], rules: RequestRules) -> Generation
 def _refuse_unknown(name: str) -> NoReturn:
     if name in _OF_OTHERS:
         refuse(name, f"Unhandled parameter: {name}; it is not supported by this server", "unsupported_parameter")
-    near = _MISTAKEN.get(name) or next(iter(difflib.get_close_matches(name, _READERS, n=1, cutoff=0.7)), None)
+    near = _MISTAKEN.get(name) or next(iter(difflib.get_close_matches(name[:100], _READERS, n=1, cutoff=0.7)), None)
+    name = shortened(name)
     refuse(name, f"Unhandled parameter: {name}" + (f"; did you mean {near}?" if near else ""), "unknown_parameter")
 
 
@@ -171,12 +173,14 @@ def _check_openai_values(values: Mapping[str, Any]) -> None:
     form = values.get("response_format", "b64_json")
     if form != "b64_json":
         refuse(
-            "response_format", f"Unsupported response_format: {form}. Only b64_json is supported.", "unsupported_value"
+            "response_format",
+            f"Unsupported response_format: {shortened(form)}. Only b64_json is supported.",
+            "unsupported_value",
         )
 
 
 def _shown(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value).lower()
+    return f'"{shortened(value)}"' if isinstance(value, str) else str(value).lower()
 
 
 def _check_strength(values: Mapping[str, Any]) -> None:

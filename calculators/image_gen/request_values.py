@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 from calculators.http_payload import RequestError
 from calculators.image_gen.generation import SEED_LIMIT
 
+_LONGEST_ECHO: Final = 100
 _FLOAT32_MAX: Final = 3.4028234663852886e38
 
 
@@ -21,6 +22,11 @@ def refuse(param: str, message: str, code: str) -> NoReturn:
         RequestError: always.
     """
     raise RequestError(message, param=param, code=code)
+
+
+def shortened(text: str) -> str:
+    """What a client sent, as far as it may stand in an answer."""
+    return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}..."
 
 
 def read_text(name: str, value: Any) -> str:

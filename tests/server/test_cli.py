@@ -66,12 +66,24 @@ def test_a_variable_that_cannot_be_used_is_a_usage_error(
         (["serve", "--prot", "1"], "unrecognized arguments: --prot 1"),
         (["serve", "--rest", "1"], "unrecognized arguments: --rest 1"),
         (["generate", "a cat"], "the following arguments are required: -o/--output"),
-        (["generate", "a cat", "-o", "x.png", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["generate", "a cat", "-o", "x.png", "--steps", "many"], "argument --steps: 'many' is not a whole number"),
         (
             ["generate", "a cat", "-o", "x.png", "--guidance", "nan"],
             "argument --guidance: 'nan' is not a finite number",
         ),
         (["generate", "a cat", "-o", "x.png", "--guidance", "x"], "argument --guidance: could not convert string"),
+        (["generate", "a cat", "-o", "x.png", "--steps", "0"], "argument --steps: '0' is too small; give 1 or more"),
+        (["generate", "a cat", "-o", "x.png", "--seed", "-1"], "argument --seed: '-1' is too small; give 0 or more"),
+        (["generate", "a cat", "-o", "x.png", "--seed", str(2**64)], "seeds are below 2**64"),
+        (["generate", "a cat", "-o", "x.png", "-n", "0"], "argument -n: '0' is too small; give 1 or more"),
+        (
+            ["generate", "a cat", "-o", "x.png", "--size", "-1x5"],
+            "argument --size: '-1x5' values must be greater than 0",
+        ),
+        (
+            ["generate", "a cat", "-o", "x.png", "--size", "big"],
+            "argument --size: 'big' is not in correct format - WxH",
+        ),
         (["check"], "the following arguments are required: PATH"),
         ([], "the following arguments are required: COMMAND"),
         (["bake"], "invalid choice: 'bake'"),
@@ -103,6 +115,39 @@ def test_help_is_quick_because_it_loads_nothing(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", probe, *arguments], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: graph-runtime")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module"),
+    [
+        (["serve", "--rest_port", "0"], "aiohttp"),
+        (["generate", "a cat", "-o", "x.png"], "tqdm"),
+    ],
+)
+def test_without_the_serve_extra_one_line_says_what_to_install(
+    arguments: list[str], module: str, tmp_path: Path
+) -> None:
+    hide = "import sys; sys.modules.update(dict.fromkeys(['aiohttp', 'tqdm', 'numpy', 'openvino', 'PIL']))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", hide + "from server.cli import main; sys.exit(main(sys.argv[1:]))", *arguments],
+        capture_output=True, text=True, timeout=60, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"graph-runtime {arguments[0]}: the module {module} is not installed; "
+        "this command needs: pip install 'graph-runtime[serve]'\n"
+    )
+
+
+def test_a_module_of_somebody_else_that_is_missing_is_not_taken_for_one_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: Any) -> int:
+        raise ModuleNotFoundError("No module named 'theirs'", name="theirs")
+
+    monkeypatch.setattr(cli, "_check", missing)
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["check", "x"])
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

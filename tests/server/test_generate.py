@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from calculators.http_payload import RequestError
 from server.cli import main
 from server.discovery import bundled_models_dir
 
@@ -29,7 +30,6 @@ RED_ON_BLUE = "a red circle on a blue background"
         ("x", [], "{}/x: pictures are written as PNG; give a name that ends with .png"),
         ("folder.png", [], "{}/folder.png is a folder"),
         ("there.png", [], "{}/there.png exists already; choose another name, or replace it with --overwrite"),
-        ("there.png", ["-n", "0"], "-n 0: give 1 or more"),
         ("many.png", ["-n", "3"], "{}/many-2.png exists already; choose another name, or replace it with --overwrite"),
     ],
 )
@@ -123,11 +123,28 @@ def test_several_pictures_get_numbers_and_seeds_and_replace_files_only_when_aske
     assert Image.open(BytesIO((tmp_path / "x-1.png").read_bytes())).size == (72, 64)
 
 
+@pytest.mark.parametrize(
+    ("param", "message", "told"),
+    [
+        ("num_inference_steps", "num_inference_steps is greater than 100", "--steps is greater than 100"),
+        ("n", "num_images_per_prompt/n is greater than 10", "-n is greater than 10"),
+        ("rng_seed", "rng_seed field is not a size_t", "--seed is not a size_t"),
+        ("size", "no size was given, and the model's own size 64x64 is wrong", "--size: no size was given, and the "),
+        ("model", "model is wrong", "model is wrong"),
+        (None, "it is wrong", "it is wrong"),
+    ],
+)
+def test_a_refusal_is_told_in_the_words_of_the_command_line(param: str | None, message: str, told: str) -> None:
+    from server.generate import _in_flags
+
+    assert _in_flags(RequestError(message, param=param)).startswith(told)
+
+
 @pytest.mark.model
 def test_what_the_model_refuses_is_told_in_one_line(tmp_path: Path) -> None:
-    done = _generate(RED_ON_BLUE, "-o", "x.png", "--steps", "0", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "graph-runtime generate: num_inference_steps must be higher than 0\n"
+    done = _generate(RED_ON_BLUE, "-o", "x.png", "-n", "99", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "graph-runtime generate: -n is greater than maxNumImagesPerPrompt: 10\n"
     assert list(tmp_path.iterdir()) == []
 
 

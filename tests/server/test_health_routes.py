@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from calculators import Resources
 from server.keys import SERVABLES
 
 if TYPE_CHECKING:
@@ -43,6 +46,27 @@ async def test_a_model_that_failed_is_named_with_its_reason(serve: Serve, models
     assert typo["reason"].startswith('typo/graph.pbtxt:4:28: node "only": ')
     assert 'did you mean "HttpEcho"?' in typo["reason"]
     assert told["error"] == f"Not ready: typo failed: {typo['reason']}"
+
+
+async def test_a_loaded_model_that_cannot_work_any_more_is_not_ready_and_says_why(
+    serve: Serve, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.add("good", "HttpEcho")
+    client = await serve()
+    monkeypatch.setattr(Resources, "trouble", lambda self: {"gen": "its engine could not be started again"})
+    response = await client.get("/v2/health/ready")
+    assert response.status == 503
+    reason = 'node "gen": its engine could not be started again'
+    assert await response.json() == {
+        "ready": False,
+        "error": f"Not ready: good failed: {reason}",
+        "models": [{"name": "good", "state": "AVAILABLE", "reason": reason}],
+    }
+    (listed,) = (await (await client.get("/v3/models")).json())["data"]
+    assert listed["reason"] == reason
+    page = await (await client.get("/")).text()
+    assert "0 of 1 model can be used." in page
+    assert "its engine could not be started again" in page
 
 
 async def test_a_plug_in_that_tries_to_end_the_process_is_a_model_that_failed(serve: Serve, models: Models) -> None:

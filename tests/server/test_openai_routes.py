@@ -149,6 +149,35 @@ async def test_a_graph_that_does_not_speak_http_says_what_it_has(serve: Serve, m
     assert error["message"].endswith("it has inputs OVTENSOR:in and outputs out.")
 
 
+async def test_a_graph_that_does_not_speak_http_is_listed_with_a_note(serve: Serve, models: Models) -> None:
+    models.add_text("tensors", KSERVE_GRAPH)
+    client = await serve()
+    (listed,) = (await (await client.get("/v3/models")).json())["data"]
+    assert listed["state"] == "AVAILABLE"
+    assert listed["note"].startswith("The graph takes no HTTP payload, so that no HTTP call can use it: ")
+    assert "The graph takes no HTTP payload" in await (await client.get("/")).text()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "bad/graph.pbtxt: the graph has no node, so that it does nothing; give nodes"),
+        (
+            'input_stream: "HTTP_REQUEST_PAYLOAD:in"\noutput_stream: "HTTP_RESPONSE_PAYLOAD:outptu"\n'
+            'node { calculator: "HttpEcho" '
+            'input_stream: "HTTP_REQUEST_PAYLOAD:in" output_stream: "HTTP_RESPONSE_PAYLOAD:output" }',
+            'bad/graph.pbtxt:2:16: the graph\'s output stream "outptu" is made by no node; did you mean "output"?',
+        ),
+    ],
+    ids=["empty", "no answer"],
+)
+async def test_a_graph_that_could_only_fail_is_not_served(serve: Serve, models: Models, text: str, reason: str) -> None:
+    models.add_text("bad", text)
+    client = await serve()
+    (listed,) = (await (await client.get("/v3/models")).json())["data"]
+    assert (listed["state"], listed["reason"]) == ("FAILED", reason)
+
+
 async def test_a_broken_graph_is_a_503_with_its_reason_and_stops_no_other(serve: Serve, models: Models) -> None:
     models.add("good", "HttpEcho")
     models.add_text("broken", UNREADABLE)

@@ -50,6 +50,20 @@ def test_a_body_that_is_no_json_object_is_refused_with_the_place(body: bytes, me
     assert (caught.value.message, caught.value.status, caught.value.code) == (message, 400, "invalid_json")
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"a": 1, "guidance_scale": 1e400}', "guidance_scale"),
+        (b'{"a": [{"b": [-1e400]}], "c": 1}', "a"),
+        (b"[1e400]", None),
+    ],
+)
+def test_a_number_that_is_too_large_is_refused_and_its_field_named(body: bytes, param: str | None) -> None:
+    with pytest.raises(RequestError, match="1e400 is too large") as caught:
+        parse_object(body)
+    assert caught.value.param == param
+
+
 def test_a_whole_number_with_thousands_of_digits_is_refused() -> None:
     with pytest.raises(RequestError, match="^The body is not valid JSON: Exceeds the limit") as caught:
         parse_object(b'{"a": ' + b"9" * 5000 + b"}")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from server.cli import main
+from server.discovery import bundled_models_dir
 
 if TYPE_CHECKING:
     from tests.server.conftest import Models
@@ -202,6 +203,58 @@ def test_a_run_that_ignores_everything_does_not_keep_the_process_alive(
     assert server.process.wait(30) == 0
     assert client.status() == 503
     assert "1 graph run(s) ignore that they were cancelled; leaving without them" in server.errors()
+
+
+def test_an_empty_model_folder_is_told_with_where_the_bundled_model_is(
+    start_server: StartServer, models: Models
+) -> None:
+    first, second, third = start_server().first_lines()
+    assert first.endswith(f"serves nothing, from {models.folder}")
+    assert second == (
+        f"There is no graph.pbtxt in or below {models.folder}: nothing is served. Put a model's folder there and start "
+        "again, or serve the model that comes with graph-runtime:"
+    )
+    assert third == f"  graph-runtime serve --models {bundled_models_dir()}"
+
+
+def _exchange(server: Server, sent: bytes) -> tuple[str, str]:
+    """The head and the body of the answer to some bytes."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    head, _, body = answer.partition("\r\n\r\n")
+    return head, body
+
+
+def test_what_is_no_http_gets_our_form_of_error_and_one_line_in_the_log(
+    start_server: StartServer, models: Models
+) -> None:
+    models.add("echo", "Echo")
+    server = start_server("--models", str(models.folder))
+    server.first_lines()
+    damaged = (
+        b"POST /v3/call HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
+        b"Connection: close\r\nContent-Length: 8\r\n\r\nnot gzip"
+    )
+    for sent, code in (
+        (b"\x16\x03\x01garbage\r\n\r\n", "invalid_http"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nbad header line\r\n\r\n", "invalid_http"),
+        (b"GET / HTTP/9.9.9\r\nHost: x\r\n\r\n", "invalid_http"),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "invalid_http"),
+        (damaged, "invalid_body"),
+    ):
+        head, body = _exchange(server, sent)
+        assert head.split()[1] == "400", (sent, head)
+        assert "Server: graph-runtime\r\n" in head + "\r\n"
+        assert "aiohttp" not in head
+        assert json.loads(body)["error"]["code"] == code
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    log = server.errors()
+    assert "Traceback" not in log
+    assert "ERROR" not in log
+    assert log.count("is not HTTP: ") == 4
 
 
 def test_a_busy_port_is_told_before_anything_is_loaded(models: Models, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,8 @@
 """A lane's child process with a scripted engine in place of a model; the prompt says what happens.
 
 ``ok``: as many steps as asked, then a picture. ``endless``: steps until cancelled. ``silent``: no step, for ever. ``SIG...``:
-one step, then that signal. ``exit``: one step, then the process ends. ``fail``, ``bug``: an error. ``env``: the picture is the
-process id.
+one step, then that signal. ``exit``: one step, then the process ends. ``spoil``, ``bug``: an error that leaves the engine spoilt:
+all later requests fail. ``fail``: one that does not. ``env``: the picture is the process id.
 
 In the model's folder, a file ``refuse`` makes loading fail, ``die`` ends the process meanwhile, ``hang`` keeps it busy with the
 interpreter's lock held, as loading a real model does.
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from calculators.image_gen.errors import LoadError, cancelled_error, failed_error
+from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
 from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnStep, picture_seeds
 from calculators.image_gen.lane_worker import main
 from calculators.image_gen.options import LoadSettings
@@ -27,11 +27,17 @@ from graph_runtime import StatusCode
 
 
 class ScriptedEngine:
+    def __init__(self) -> None:
+        self.spoilt = False
+
     def generate(
         self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep
     ) -> GenerationResult:
         what = request.prompt
         steps = request.num_inference_steps
+        if self.spoilt:
+            raise spoilt_error("spoilt by an earlier request")
+        self.spoilt = what in ("spoil", "bug")
         if what == "silent":
             threading.Event().wait()
         for step in itertools.count(1):
@@ -43,6 +49,8 @@ class ScriptedEngine:
                 os.kill(os.getpid(), getattr(signal, what))
             if what == "exit":
                 os._exit(3)
+            if what == "spoil":
+                raise spoilt_error("scripted")
             if what == "fail":
                 raise failed_error("scripted")
             if what == "bug":

@@ -26,6 +26,8 @@ LINE = 'input_side_packet: "IMAGE_GEN_NODE_RESOURCES:pipes"'
 class FakeLane:
     """Answers at once; a prompt "wait" waits for cancellation."""
 
+    trouble: str | None = None
+
     def __init__(self) -> None:
         self.requests: list[GenerationRequest] = []
         self.waiting = threading.Event()
@@ -178,10 +180,13 @@ def test_the_side_packet_line_must_stand_as_it_is(line: str, found: str, text: s
     assert found in message
 
 
-def test_options_must_be_given(text: str) -> None:
-    without = text[: text.index("node_options")] + "}"
-    with pytest.raises(ValueError, match="node_options is missing"):
-        Plan(without)
+def test_a_side_packet_made_by_hand_must_hold_pipelines(text: str) -> None:
+    with pytest.raises(GraphError, match="under the name ImageGenExecutor stands a int; it has to be a Pipelines"):
+        run(text, {"pipes": {"ImageGenExecutor": 3}}, post())
+
+
+def test_an_endless_uri_gets_a_short_answer(text: str, pipes: dict[str, Any]) -> None:
+    assert len(refusal(text, pipes, post("/v3/" + "x" * 5000)).message) < 300
 
 
 @pytest.mark.parametrize(

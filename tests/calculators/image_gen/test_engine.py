@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from calculators.http_payload import RequestError
-from calculators.image_gen.errors import GenerationCancelledError, LoadError
+from calculators.image_gen.errors import EngineSpoiltError, GenerationCancelledError, LoadError
 from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnStep
 from calculators.image_gen.model_folder import ModelInfo, read_model_folder
 from calculators.image_gen.options import LoadSettings
@@ -264,12 +264,24 @@ def test_a_device_that_is_not_there(shapes: Path) -> None:
     assert caught.value.field == "device"
 
 
-@pytest.mark.parametrize("properties", [{"NO_SUCH_PROPERTY": 1}, {"INFERENCE_NUM_THREADS": "x"}])
+@pytest.mark.parametrize(
+    "properties",
+    [{"NO_SUCH_PROPERTY": 1}, {"INFERENCE_NUM_THREADS": "x"}, {"NUM_STREAMS": "many", "PERF_COUNT": False}],
+)
 def test_properties_that_openvino_refuses(properties: dict[str, Any], shapes: Path) -> None:
     with pytest.raises(LoadError) as caught:
         load(shapes, **properties)
     assert caught.value.field == "plugin_config"
-    assert next(iter(properties)) in caught.value.message
+    assert caught.value.message.startswith(f'OpenVINO refuses "{next(iter(properties))}" of plugin_config: ')
+
+
+def test_a_key_at_fault_is_found_by_its_name_or_by_its_value() -> None:
+    properties = {"CACHE_DIR": "/models", "PERF_COUNT": True, "DEVICE_PROPERTIES": {"CPU": {"NUM_STREAMS": "many"}}}
+    assert engine_module.keys_at_fault(properties, "cannot read str: many; stoi") == [
+        "DEVICE_PROPERTIES.CPU.NUM_STREAMS"
+    ]
+    assert engine_module.keys_at_fault(properties, "no PERF_COUNT, many") == ["PERF_COUNT"]
+    assert engine_module.keys_at_fault(properties, "/models/cat/unet is broken") == []
 
 
 def test_broken_weights(copy_of_shapes: Path) -> None:
@@ -382,8 +394,21 @@ def test_errors_are_told_without_the_places_in_openvinos_source() -> None:
         "CPU plugin supports only '' as device id\n\n\n"
     )
     assert engine_module.readable(RuntimeError(text)) == "CPU plugin supports only '' as device id"
+    text = (
+        "Exception from src/inference/src/cpp/infer_request.cpp:224:\n[CPU] Reorder node with name "
+        "'Multiply_35511_abcd___module.m/aten::_convolution/Convolution' Check 'ptr' failed at "
+        "src/plugins/intel_cpu/src/cpu_memory.cpp:257: Failed to allocate 671088640 bytes of memory"
+    )
+    assert engine_module.readable(RuntimeError(text)) == "Failed to allocate 671088640 bytes of memory"
+    assert engine_module.readable(RuntimeError("wrong at src/a/b.hpp:12: no")) == "wrong no"
     assert engine_module.readable(RuntimeError("")) == "RuntimeError"
     assert engine_module.readable(RuntimeError("x" * 10_000)) == "x" * 600 + " ..."
+
+
+def test_a_failure_inside_genai_is_told_apart_from_one_that_leaves_the_engine_well(shapes: Path) -> None:
+    engine = load(shapes)
+    with pytest.raises(EngineSpoiltError):
+        draw(engine, request(num_images=0))
 
 
 # ---- what OpenVINO GenAI itself does: these tests tell when a new release makes a precaution needless

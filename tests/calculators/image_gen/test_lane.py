@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -10,7 +12,13 @@ from functools import partial
 import pytest
 
 from calculators.http_payload import RequestError
-from calculators.image_gen.errors import GenerationCancelledError, cancelled_error, failed_error
+from calculators.image_gen.errors import (
+    GenerationCancelledError,
+    LoadError,
+    cancelled_error,
+    failed_error,
+    spoilt_error,
+)
 from calculators.image_gen.generation import Cancellation, GenerationRequest, GenerationResult, OnStep
 from calculators.image_gen.lane import ThreadLane
 
@@ -43,6 +51,8 @@ class ScriptedEngine:
                 if cancelled():
                     raise cancelled_error()
                 on_step(step, request.num_inference_steps)
+            if request.prompt == "spoil":
+                raise spoilt_error("scripted")
             if request.prompt == "fail":
                 raise failed_error("scripted")
             if request.prompt == "bug":
@@ -59,7 +69,7 @@ def engine() -> ScriptedEngine:
 
 @pytest.fixture
 def lane(engine: ScriptedEngine) -> Iterator[ThreadLane]:
-    lane = ThreadLane("test", engine)
+    lane = ThreadLane("test", engine, lambda: engine)
     yield lane
     engine.go_on.release(1000)
     lane.close()
@@ -128,6 +138,72 @@ def test_errors_reach_the_caller_and_the_lane_goes_on(prompt: str, kind: type[Ex
     with pytest.raises(kind, match="scripted"):
         lane.generate(request(prompt))
     assert lane.generate(request("next")).images == (b"next",)
+
+
+class Engines:
+    """Gives a new engine at each call, unless told to fail."""
+
+    def __init__(self) -> None:
+        self.made: list[ScriptedEngine] = []
+        self.refusing = False
+
+    def __call__(self) -> ScriptedEngine:
+        if self.refusing:
+            raise LoadError("scripted refusal")
+        self.made.append(ScriptedEngine())
+        return self.made[-1]
+
+
+@pytest.mark.parametrize("prompt", ["spoil", "bug"])
+def test_a_spoilt_engine_is_loaded_anew_for_the_next_request(prompt: str) -> None:
+    engines = Engines()
+    lane = ThreadLane("test", engines(), engines)
+    try:
+        lane.generate(request("a"))
+        with pytest.raises(Exception, match="scripted"):
+            lane.generate(request(prompt))
+        assert len(engines.made) == 1  # not before it is needed: a program that ends here shall not wait for it
+        engines.refusing = True
+        with pytest.raises(RequestError, match="could not be started again") as caught:
+            lane.generate(request("b"))
+        assert caught.value.status == 503
+        assert lane.describe()["state"] == "broken"
+        assert lane.describe()["reason"] == "scripted refusal"
+        assert lane.trouble is not None
+        engines.refusing = False
+        assert lane.generate(request("c")).images == (b"c",)
+        assert lane.describe()["state"] == "idle"
+        assert lane.trouble is None
+        assert [each.started for each in engines.made] == [["a", prompt], ["c"]]
+    finally:
+        lane.close()
+
+
+def test_a_failure_that_leaves_the_engine_well_keeps_it() -> None:
+    engines = Engines()
+    lane = ThreadLane("test", engines(), engines)
+    try:
+        with pytest.raises(RequestError, match="scripted"):
+            lane.generate(request("fail"))
+        lane.generate(request("a"))
+        assert len(engines.made) == 1
+    finally:
+        lane.close()
+
+
+def test_a_finished_request_and_its_pictures_are_not_kept(lane: ThreadLane) -> None:
+    gone = threading.Event()
+
+    class Caller:
+        def step(self, done: int, total: int) -> None:
+            pass
+
+    caller = Caller()
+    weakref.finalize(caller, gone.set)
+    lane.generate(request("a"), on_step=caller.step)
+    del caller
+    gc.collect()
+    assert gone.wait(WAIT_S)
 
 
 def test_a_cancelled_request_that_waits_never_starts(

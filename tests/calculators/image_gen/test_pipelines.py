@@ -17,6 +17,8 @@ MakeRules = Callable[..., RequestRules]
 class NotingLane:
     """Notes what it is asked for."""
 
+    trouble: str | None = None
+
     def __init__(self) -> None:
         self.calls: list[tuple[GenerationRequest, OnCancel | None, OnStep | None]] = []
 

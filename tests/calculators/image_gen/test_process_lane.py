@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -94,13 +95,12 @@ def test_pictures_steps_and_errors_come_through(make_lane: MakeLane) -> None:
     assert result.images == (b"ok" * 1000, b"")
     assert (result.seeds, result.num_inference_steps) == ((0, 1), 3)
     assert steps == [(1, 3), (2, 3), (3, 3)]
-    for prompt in ("fail", "bug"):
-        with pytest.raises(RequestError, match="scripted") as caught:
-            lane.generate(request(prompt))
-        assert caught.value.status == 500
-        assert ("x-should-retry", "false") in caught.value.headers
+    with pytest.raises(RequestError, match="scripted") as caught:
+        lane.generate(request("fail"))
+    assert caught.value.status == 500
+    assert ("x-should-retry", "false") in caught.value.headers
     assert lane.describe() == {
-        "kind": "process", "state": "idle", "waiting": 0, "served": 3, "pid": pid_of(lane), "restarts": 0
+        "kind": "process", "state": "idle", "waiting": 0, "served": 2, "pid": pid_of(lane), "restarts": 0
     }  # fmt: skip
 
 
@@ -135,6 +135,63 @@ def test_a_crash_costs_one_request_and_the_lane_starts_again(
     assert ends(before)
     if prompt != "exit":
         assert "last words" in caplog.text
+
+
+@pytest.mark.parametrize("prompt", ["spoil", "bug"])
+def test_a_failure_that_may_have_spoilt_the_engine_costs_one_request_and_gives_a_new_engine(
+    prompt: str, make_lane: MakeLane, callers: ThreadPoolExecutor
+) -> None:
+    lane = make_lane()
+    before = pid_of(lane)
+    stepping = threading.Event()
+    cancellation = Cancellation()
+    first = callers.submit(
+        lane.generate,
+        request("endless"),
+        on_cancel=cancellation.on_cancel,
+        on_step=lambda done, total: stepping.set(),
+    )
+    assert stepping.wait(WAIT_S)
+    failing = callers.submit(lane.generate, request(prompt))
+    waiting = [callers.submit(lane.generate, request("ok", steps=k + 1)) for k in range(3)]
+    cancellation.cancel()
+    with pytest.raises(GenerationCancelledError):
+        first.result(WAIT_S)
+    with pytest.raises(RequestError, match="scripted") as caught:
+        failing.result(WAIT_S)
+    assert (caught.value.status, caught.value.code) == (500, "generation_failed")
+    assert [each.result(WAIT_S).num_inference_steps for each in waiting] == [1, 2, 3]
+    assert pid_of(lane) != before
+    assert ends(before)
+    assert lane.describe()["restarts"] == 1
+
+
+def test_a_failure_that_leaves_the_engine_well_costs_no_restart(make_lane: MakeLane) -> None:
+    lane = make_lane()
+    with pytest.raises(RequestError, match="scripted"):
+        lane.generate(request("fail"))
+    lane.generate(request("ok"))
+    assert lane.describe()["restarts"] == 0
+
+
+def test_a_lane_without_an_engine_says_so_and_mends_itself_without_any_request(
+    make_lane: MakeLane, tmp_path: Path, clock: Clock
+) -> None:
+    lane = make_lane()
+    assert lane.trouble is None
+    (tmp_path / "refuse").touch()
+    with pytest.raises(RequestError, match="scripted"):
+        lane.generate(request("spoil"))
+    with pytest.raises(RequestError, match="could not be started again"):
+        lane.generate(request("ok"))
+    assert lane.trouble is not None
+    assert "could not be started again" in lane.trouble
+    (tmp_path / "refuse").unlink()
+    with lane._changed:
+        clock.now_s += 1.5
+        lane._changed.notify()
+        assert lane._changed.wait_for(lambda: lane.trouble is None, WAIT_S)
+    assert lane.describe()["state"] == "idle"
 
 
 def test_kill_9_in_the_middle_of_a_generation(make_lane: MakeLane, callers: ThreadPoolExecutor) -> None:
@@ -356,6 +413,25 @@ def test_a_child_that_is_loading_ends_with_its_parent_too(tmp_path: Path) -> Non
         parent.kill()
         parent.wait(WAIT_S)
     assert ends(child)
+
+
+@pytest.mark.model
+def test_pictures_that_do_not_fit_into_memory_do_not_spoil_those_of_others(shapes: Path) -> None:
+    pytest.importorskip("openvino_genai")
+    lane = ProcessLane("shapes", LoadSettings(str(shapes), ("CPU",)))
+    try:
+        small = GenerationRequest("a red circle on a blue background", 64, 64, 1, 4, rng_seed=7)
+        expected = lane.generate(small)
+        pid = pid_of(lane)
+        used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.prlimit(pid, resource.RLIMIT_AS, (used + 300 * 2**20, used + 300 * 2**20))
+        with pytest.raises(RequestError, match="Image generation failed|was ended by|ended with") as caught:
+            lane.generate(GenerationRequest("too large", 2048, 2048, 4, 1, rng_seed=7))
+        assert caught.value.status == 500
+        assert lane.generate(small).images == expected.images
+        assert lane.describe()["restarts"] == 1
+    finally:
+        lane.close()
 
 
 @pytest.mark.model

@@ -216,6 +216,23 @@ def test_unknown_fields(name: str, suggestion: str | None, value: Any, make_rule
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"x" * 5000: 1},
+        {"response_format": "x" * 5000},
+        {"quality": "x" * 5000},
+        {"moderation": "x" * 5000},
+        {"size": "x" * 5000},
+    ],
+    ids=lambda fields: next(iter(fields))[:20],
+)
+def test_what_is_endless_is_not_echoed_in_full(fields: dict[str, Any], make_rules: MakeRules) -> None:
+    error = refusal(make_rules(), **fields)
+    assert len(error.message) < 300
+    assert len(error.param or "") < 200
+
+
+@pytest.mark.parametrize(
     "name", ["mask", "markup", "input_fidelity", "complexity", "frame_count", "frame_duration_ms", "svg"]
 )
 def test_fields_of_openai_without_a_meaning_here(name: str, make_rules: MakeRules) -> None:
