@@ -14,8 +14,8 @@ Life of a calculator object, once per node and run (MediaPipe ``calculator_base.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Callable, Container
+from typing import Any, Final, TypeVar
 
 from graph_runtime.contract import CalculatorContract, PortKey, missing_port, split_key
 from graph_runtime.errors import GraphError, StatusCode
@@ -72,8 +72,6 @@ class Calculator:
     An exception from any method ends the run with a GraphError that names the node and the method. Packets are sent with
     ``cc.outputs``; returning one from ``process`` is an error.
     """
-
-    registered_name: ClassVar[str | None] = None
 
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
@@ -285,7 +283,7 @@ class CalculatorContext:
     """What ``open``, ``process`` and ``close`` work with."""
 
     __slots__ = (
-        "_find_options", "_phase", "_run", "_timestamp", "input_side_packets", "inputs", "node_name",
+        "_find_options", "_phase", "_run", "_services", "_timestamp", "input_side_packets", "inputs", "node_name",
         "output_side_packets", "outputs",
     )  # fmt: skip
 
@@ -294,9 +292,12 @@ class CalculatorContext:
     input_side_packets: Ports[InputSidePacket]
     output_side_packets: Ports[OutputSidePacket]
 
-    def __init__(self, node_name: str, run: Any, find_options: Callable[[type[Any]], Any]) -> None:
+    def __init__(
+        self, node_name: str, run: Any, find_options: Callable[[type[Any]], Any], services: Container[str]
+    ) -> None:
         self.node_name = node_name
         self._run = run
+        self._services = services
         self._find_options = find_options
         self._timestamp: int = UNSTARTED
         self._phase = "open"
@@ -335,7 +336,7 @@ class CalculatorContext:
             GraphRuntimeError: the contract does not use it.
         """
         services: dict[str, Any] = self._run.services
-        if key not in self._run.plan.services_of(self.node_name):
+        if key not in self._services:
             raise GraphError(
                 f'Service "{key}" is not used by the contract of node "{self.node_name}": '
                 f'call cc.use_service("{key}") in get_contract',

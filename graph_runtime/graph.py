@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from graph_runtime._engine.run import Run
 from graph_runtime._engine.stream import Observer
-from graph_runtime._engine.throttle import Throttle
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import to_text
 from graph_runtime.errors import GraphError, Problem, StatusCode, combine, raise_problems
@@ -216,10 +215,8 @@ class CalculatorGraph:
             loop=loop,
             services=self._services,
             tracer=self._tracer,
+            queue_limit=self._queue_limit,
         )
-        if self._queue_limit != self._plan.max_queue_size:
-            run.queue_limit = self._queue_limit
-            run.throttle = Throttle(self._queue_limit, self._plan.ancestors, run.nodes)
         if on_done is not None:
             run.call_when_done(on_done)
         self._run = run

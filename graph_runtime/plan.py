@@ -13,7 +13,7 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime._pb.mediapipe.framework.thread_pool_executor_pb2 import ThreadPoolExecutorOptions
 from graph_runtime.calculator import Calculator
 from graph_runtime.config import find_options, read_graph
-from graph_runtime.contract import CalculatorContract, PortSpec, Service
+from graph_runtime.contract import CalculatorContract, PortSpec
 from graph_runtime.errors import Problem
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.stream_handlers import InputStreamHandler
@@ -127,10 +127,6 @@ class Plan:
     ) -> None:
         read = read_graph(source, file=file, keep_problems=True)
         self._fill(Validator(read, frozenset(executors), subgraphs=local_subgraphs(subgraphs)))
-
-    def services_of(self, node_name: str) -> dict[str, Service]:
-        """The services that a node uses, by key."""
-        return next((node.contract.services for node in self.nodes if node.name == node_name), {})
 
     def _fill(self, graph: Validator) -> None:
         ids = {name: position for position, name in enumerate(graph.producers)}

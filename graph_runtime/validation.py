@@ -15,7 +15,7 @@ from typing import Any, Final
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.calculator import Calculator
 from graph_runtime.config import GraphSource, find_options
-from graph_runtime.contract import ANY, CalculatorContract, PortSpec, complain_about_ports
+from graph_runtime.contract import CalculatorContract, PortSpec, complain_about_ports
 from graph_runtime.errors import GraphError, Problem, StatusCode, code_of, describe
 from graph_runtime.executors import ExecutorPlan, is_reserved, plan_executors
 from graph_runtime.port_types import check_types, infer_types
@@ -477,11 +477,6 @@ def debug_name(node: CalculatorGraphConfig.Node, name: str) -> str:
         return f"{kind} stream: {entries[0]}" if len(entries) == 1 else f"{kind} streams: <{','.join(entries)}>"
 
     return f"[{node.calculator}, {streams('input', node.input_stream)}, and {streams('output', node.output_stream)}]"
-
-
-def is_any(port: PortSpec) -> bool:
-    """Whether packets of every type may pass the port."""
-    return port.root().kind == ANY
 
 
 def _no_options(message_class: type[Any]) -> None:

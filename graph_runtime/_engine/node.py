@@ -121,7 +121,7 @@ class NodeState:
     def new_context(self) -> CalculatorContext:
         """A context with ports of its own."""
         plan, run = self.plan, self.run
-        context = CalculatorContext(plan.name, run, plan.find_options)
+        context = CalculatorContext(plan.name, run, plan.find_options, plan.contract.services)
         inputs = [
             InputStream(stream.name, stream, queue) for stream, queue in zip(self.in_streams, self.queues, strict=True)
         ]

@@ -56,10 +56,11 @@ class Run(Scheduler):
         loop: asyncio.AbstractEventLoop | None = None,
         services: Mapping[str, Any] | None = None,
         tracer: Tracer | None = None,
+        queue_limit: int | None = None,
     ) -> None:
         self.plan = plan
         super().__init__(plan.executors, executors or {}, deferred=deferred)
-        self.queue_limit = plan.max_queue_size
+        self.queue_limit = plan.max_queue_size if queue_limit is None else queue_limit
         self.streams = [StreamState(stream.name, self) for stream in plan.streams]
         last = len(plan.nodes) - 1
         self.nodes = [
@@ -82,7 +83,7 @@ class Run(Scheduler):
         self.is_over = False
         """Whether a caller has waited for the end: its errors are told once, as MediaPipe does."""
         self.cancelled = False
-        self.throttle = Throttle(plan.max_queue_size, plan.ancestors, self.nodes)
+        self.throttle = Throttle(self.queue_limit, plan.ancestors, self.nodes)
         self._unopened = list(self.nodes)
         self._sources: list[NodeState] = []
         self._waiting_sources: list[NodeState] = []
@@ -91,7 +92,7 @@ class Run(Scheduler):
         self._stop_sources = False
         self._close_requested = False
         self._sources_since: float | None = None
-        self._on_cancel: dict[int, Callable[[], None]] = {}
+        self._on_cancel: dict[object, Callable[[], None]] = {}
         self._cancel_lock = threading.Lock()
         self._done_callbacks: list[Callable[[], None]] = []
         self.loop = loop
@@ -158,7 +159,7 @@ class Run(Scheduler):
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """See CalculatorContext.on_cancel."""
-        key = id(callback)
+        key = object()  # not the callback: one function may be left by several calls
         with self._cancel_lock:
             if not self.cancelled:
                 self._on_cancel[key] = callback
@@ -433,7 +434,7 @@ class Run(Scheduler):
                 self._watchers -= 1
         return True
 
-    def _forget(self, key: int) -> None:
+    def _forget(self, key: object) -> None:
         with self._cancel_lock:
             self._on_cancel.pop(key, None)
 

@@ -134,6 +134,30 @@ def test_on_cancel_after_cancel_calls_at_once_and_a_removed_callback_is_not_call
     assert calls == ["late"]
 
 
+def test_one_function_left_twice_is_called_twice_and_removed_once() -> None:
+    calls: list[str] = []
+    entered, go_on = threading.Event(), threading.Event()
+
+    def told() -> None:
+        calls.append("told")
+
+    def work(cc: CalculatorContext) -> None:
+        for _ in range(3):
+            remove = cc.on_cancel(told)
+        remove()
+        entered.set()
+        assert go_on.wait(TIMEOUT_S)
+
+    graph = started(work)
+    graph.add_packet_to_input_stream("in", Packet(1), 0)
+    assert entered.wait(TIMEOUT_S)
+    graph.cancel()
+    go_on.set()
+    with pytest.raises(GraphError):
+        graph.wait_until_done()
+    assert calls == ["told", "told"]
+
+
 def test_an_endless_source_can_be_cancelled() -> None:
     graph = CalculatorGraph(
         graph_config='input_side_packet: "n" node { calculator: "CountTo" output_stream: "s" input_side_packet: "N:n" }'
