@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from calculators.http_payload import RequestError
 from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
-from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnStep, picture_seeds
+from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnPartial, OnStep, picture_seeds
 from calculators.image_gen.images import encode_png
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings
@@ -71,7 +71,7 @@ class Engine:
         self._warm_up()
 
     def generate(
-        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep
+        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep, on_partial: OnPartial
     ) -> GenerationResult:
         """Draw the pictures of a request.
 
@@ -79,6 +79,7 @@ class Engine:
             request: with a seed.
             cancelled: asked at each step; once true, the generation ends there.
             on_step: told about each step, on a thread of GenAI's. Must not raise.
+            on_partial: given each partial image. Must not raise.
 
         Raises:
             GenerationCancelledError: ``cancelled`` returned true.
@@ -175,7 +176,9 @@ class Engine:
             rng_seed=0,
         )
         try:
-            self.generate(request, cancelled=lambda: False, on_step=lambda step, total: None)
+            self.generate(
+                request, cancelled=lambda: False, on_step=lambda step, total: None, on_partial=lambda partial: None
+            )
         except RequestError as error:
             raise LoadError(f"the model was loaded, but drawing a first picture failed: {error.message}") from error
 

@@ -7,10 +7,14 @@ one back.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
+from typing import Any, Final, Literal
+
+Kind = Literal["text to image", "image to image", "inpainting"]
+"""What is drawn from: a text alone, a picture, or a picture of which a mask frees a part."""
 
 OnStep = Callable[[int, int], None]
 """Called with (steps done, steps in all), from 1 to the total, on a thread of the lane; calls may be left out."""
@@ -24,8 +28,27 @@ SEED_LIMIT: Final = 2**64
 
 
 @dataclass(frozen=True, slots=True)
+class PartialImage:
+    """A picture on its way, as a client that streams gets it.
+
+    Attributes:
+        picture: which one of the request's pictures, from 0.
+        index: the how-manieth of this picture, from 0.
+        image: an encoded file, in the request's output format.
+    """
+
+    picture: int
+    index: int
+    image: bytes
+
+
+OnPartial = Callable[[PartialImage], None]
+"""Called with each partial image, on a thread of the lane. At most as many as were asked for: slow ones are left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """Pictures to make from a text, with every value checked against the model.
+    """Pictures to make, with every value checked against the model.
 
     Attributes:
         prompt: what to draw. ``prompt_2`` and ``prompt_3`` go to the model's further text encoders, None repeats ``prompt``.
@@ -37,7 +60,14 @@ class GenerationRequest:
         guidance_scale: None means the model family's own.
         max_sequence_length: tokens that a T5 or Qwen text encoder reads; None means the family's own.
         model: the model name in the request, or None.
-        output_format: ``png``.
+        image: the picture to start from, as the file that was uploaded (PNG, JPEG or WebP); None for text to image.
+        mask: what of ``image`` to draw anew, as the file that was uploaded; None for all of it. In a mask with an alpha channel
+            transparent parts are drawn anew (OpenAI's rule), in any other one white parts (OVMS's).
+        strength: how far to go from ``image``, from 0 to 1; None means the model family's own. Only with ``image``.
+        adapters: (alias, weight) of each LoRA adapter to draw with; () for the model alone.
+        output_format: ``png``, ``jpeg`` or ``webp``.
+        output_compression: quality of a ``jpeg`` or ``webp``, from 0 to 100; None means the encoder's own.
+        partial_images: how many partial images to show of each picture, from 0 to 3.
         ignored: names of accepted fields that have no effect here.
     """
 
@@ -55,17 +85,35 @@ class GenerationRequest:
     guidance_scale: float | None = None
     max_sequence_length: int | None = None
     model: str | None = None
+    image: bytes | None = field(default=None, repr=False)
+    mask: bytes | None = field(default=None, repr=False)
+    strength: float | None = None
+    adapters: tuple[tuple[str, float], ...] = ()
     output_format: str = "png"
+    output_compression: int | None = None
+    partial_images: int = 0
     ignored: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """The request as JSON values."""
-        return asdict(self)
+    @property
+    def kind(self) -> Kind:
+        """What it draws from."""
+        if self.image is None:
+            return "text to image"
+        return "image to image" if self.mask is None else "inpainting"
+
+    def to_message(self) -> tuple[dict[str, Any], bytes]:
+        """JSON values, and one block of bytes (the uploads, one after the other)."""
+        uploads = [upload for upload in (self.image, self.mask) if upload is not None]
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("image", "mask")}
+        return {**values, "upload_sizes": [len(upload) for upload in uploads]}, b"".join(uploads)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> GenerationRequest:
-        """The request that ``to_json`` turned into JSON values."""
-        return cls(**{**values, "ignored": tuple(values["ignored"])})
+    def from_message(cls, values: Mapping[str, Any], block: bytes) -> GenerationRequest:
+        """The request that ``to_message`` took apart."""
+        rest = dict(values)
+        rest.update(zip(("image", "mask"), _cut(block, rest.pop("upload_sizes")), strict=False))
+        rest.update(ignored=tuple(rest["ignored"]), adapters=tuple((alias, alpha) for alias, alpha in rest["adapters"]))
+        return cls(**rest)
 
 
 def picture_seeds(request: GenerationRequest) -> tuple[int, ...]:
@@ -83,8 +131,9 @@ class GenerationResult:
         images: encoded files, in order.
         seeds: the seed that gives each picture alone, in the same order.
         width, height: pixels of each.
-        output_format: ``png``.
+        output_format: ``png``, ``jpeg`` or ``webp``.
         num_inference_steps: the steps that were run; see ``engine`` for when this differs from what was asked.
+        prompt_tokens: tokens of the prompts as the model's first tokenizer counts them; None where it does not tell.
         generate_s, encode_s: seconds spent in OpenVINO GenAI and in encoding.
     """
 
@@ -94,6 +143,7 @@ class GenerationResult:
     height: int
     output_format: str
     num_inference_steps: int
+    prompt_tokens: int | None = None
     generate_s: float = 0.0
     encode_s: float = 0.0
 
@@ -106,12 +156,14 @@ class GenerationResult:
     def from_message(cls, values: Mapping[str, Any], block: bytes) -> GenerationResult:
         """The result that ``to_message`` took apart."""
         rest = dict(values)
-        images = []
-        start = 0
-        for size in rest.pop("image_sizes"):
-            images.append(block[start : start + size])
-            start += size
-        return cls(**{**rest, "images": tuple(images), "seeds": tuple(rest["seeds"])})
+        images = _cut(block, rest.pop("image_sizes"))
+        return cls(**{**rest, "images": images, "seeds": tuple(rest["seeds"])})
+
+
+def _cut(block: bytes, sizes: Iterable[int]) -> tuple[bytes, ...]:
+    """The files that stand in a block one after the other."""
+    ends = list(accumulate(sizes))
+    return tuple(block[start:end] for start, end in zip([0, *ends], ends, strict=False))
 
 
 class Cancellation:

@@ -17,7 +17,15 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from calculators.image_gen.errors import NOT_STARTED, LoadError, cancelled_error, is_spoilt_by, unavailable_error
-from calculators.image_gen.generation import Cancellation, GenerationRequest, GenerationResult, OnCancel, OnStep
+from calculators.image_gen.generation import (
+    Cancellation,
+    GenerationRequest,
+    GenerationResult,
+    OnCancel,
+    OnPartial,
+    OnStep,
+    PartialImage,
+)
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings
 
@@ -28,7 +36,12 @@ class Lane(Protocol):
     """Runs the generations of one loaded model."""
 
     def generate(
-        self, request: GenerationRequest, *, on_cancel: OnCancel | None = None, on_step: OnStep | None = None
+        self,
+        request: GenerationRequest,
+        *,
+        on_cancel: OnCancel | None = None,
+        on_step: OnStep | None = None,
+        on_partial: OnPartial | None = None,
     ) -> GenerationResult:
         """Wait for a turn, draw, return the pictures; blocks the calling thread, any number of threads may wait.
 
@@ -37,6 +50,7 @@ class Lane(Protocol):
             on_cancel: where to register for cancellation. A request that waits then never starts; one that runs ends at its next
                 step. The caller gets its error at once in either case.
             on_step: told about each step.
+            on_partial: given each partial image.
 
         Raises:
             GenerationCancelledError: the caller cancelled.
@@ -57,10 +71,11 @@ class Lane(Protocol):
 class Job:
     """A request on its way through a lane. The first outcome counts; later ones are dropped."""
 
-    def __init__(self, request: GenerationRequest, on_step: OnStep | None) -> None:
+    def __init__(self, request: GenerationRequest, on_step: OnStep | None, on_partial: OnPartial | None) -> None:
         self.request = request
         self.cancellation = Cancellation()
         self._on_step = on_step
+        self._on_partial = on_partial
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._outcome: GenerationResult | BaseException | None = None
@@ -101,6 +116,17 @@ class Job:
             self._on_step = None
             _log.exception("an on_step function failed; it is not called again for this request")
 
+    def partial(self, image: PartialImage) -> None:
+        """Give the caller a partial image, with the same promises as ``step``."""
+        on_partial = self._on_partial
+        if on_partial is None or self.ended:
+            return
+        try:
+            on_partial(image)
+        except Exception:
+            self._on_partial = None
+            _log.exception("an on_partial function failed; it is not called again for this request")
+
 
 class QueuedLane(ABC):
     """The queue of a lane, and the thread that serves it.
@@ -128,10 +154,15 @@ class QueuedLane(ABC):
         self._thread.start()
 
     def generate(
-        self, request: GenerationRequest, *, on_cancel: OnCancel | None = None, on_step: OnStep | None = None
+        self,
+        request: GenerationRequest,
+        *,
+        on_cancel: OnCancel | None = None,
+        on_step: OnStep | None = None,
+        on_partial: OnPartial | None = None,
     ) -> GenerationResult:
         """See :class:`Lane`."""
-        job = Job(request, on_step)
+        job = Job(request, on_step, on_partial)
         forget = on_cancel(lambda: self._cancel(job)) if on_cancel is not None else None
         try:
             with self._changed:
@@ -240,7 +271,9 @@ class QueuedLane(ABC):
 class Engine(Protocol):
     """What a lane needs of an engine; ``engine.Engine`` is the real one."""
 
-    def generate(self, request: GenerationRequest, *, cancelled: Any, on_step: OnStep) -> GenerationResult:
+    def generate(
+        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep, on_partial: OnPartial
+    ) -> GenerationResult:
         """Draw the pictures of a request; see ``engine.Engine.generate``."""
 
 
@@ -279,7 +312,7 @@ class ThreadLane(QueuedLane):
         if self._engine is None:
             self._engine = self._new_engine()
         try:
-            return self._engine.generate(job.request, cancelled=job.cancelled, on_step=job.step)
+            return self._engine.generate(job.request, cancelled=job.cancelled, on_step=job.step, on_partial=job.partial)
         except BaseException as error:
             if is_spoilt_by(error):
                 self._engine = None

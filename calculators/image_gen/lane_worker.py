@@ -21,7 +21,7 @@ from pathlib import Path
 
 from calculators.http_payload import RequestError
 from calculators.image_gen.errors import GenerationCancelledError, LoadError, is_spoilt_by, spoilt_error
-from calculators.image_gen.generation import GenerationRequest
+from calculators.image_gen.generation import GenerationRequest, OnPartial, PartialImage
 from calculators.image_gen.lane import Engine
 from calculators.image_gen.lane import load_engine as load_real_engine
 from calculators.image_gen.messages import Message, receive_message, send_message
@@ -73,7 +73,7 @@ class _Worker:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._sending = threading.Lock()  # steps come on a thread of OpenVINO GenAI's
-        self._requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[tuple[Message, bytes]] = queue.SimpleQueue()
         self._cancelled = (
             0  # the last job that was; only the listener writes it, and jobs are counted upwards, one at a time
         )
@@ -88,27 +88,28 @@ class _Worker:
         self._send({"type": "loaded"})
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         while True:
-            self._draw(engine, self._requests.get())
+            self._draw(engine, *self._requests.get())
 
     def _listen(self) -> None:
         while True:
             try:
-                message, _ = receive_message(self._connection)
+                message, block = receive_message(self._connection)
             except EOFError:
                 os._exit(0)
             if message["type"] == "cancel":
                 self._cancelled = max(self._cancelled, message["id"])
             else:
-                self._requests.put(message)
+                self._requests.put((message, block))
 
-    def _draw(self, engine: Engine, message: Message) -> None:
+    def _draw(self, engine: Engine, message: Message, uploads: bytes) -> None:
         job: int = message["id"]
         self._send({"type": "started", "id": job})
         try:
             result = engine.generate(
-                GenerationRequest.from_json(message["request"]),
+                GenerationRequest.from_message(message["request"], uploads),
                 cancelled=lambda: self._cancelled == job,
                 on_step=self._step_sender(job),
+                on_partial=self._partial_sender(job),
             )
         except GenerationCancelledError:
             self._send({"type": "cancelled", "id": job})
@@ -123,6 +124,13 @@ class _Worker:
 
     def _step_sender(self, job: int) -> Callable[[int, int], None]:
         return lambda done, total: self._send({"type": "step", "id": job, "done": done, "total": total})
+
+    def _partial_sender(self, job: int) -> OnPartial:
+        def send(partial: PartialImage) -> None:
+            about = {"type": "partial", "id": job, "picture": partial.picture, "index": partial.index}
+            self._send(about, partial.image)
+
+        return send
 
     def _send_failure(self, job: int, error: RequestError) -> None:
         told = {"message": error.message, **error.details()}

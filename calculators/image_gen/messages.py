@@ -2,10 +2,12 @@
 
 On the wire: the length of the JSON text and that of the block, as unsigned big-endian numbers of 4 and 8 bytes, then the two.
 
-From the parent: ``load`` (once, first; the fields of LoadSettings), ``generate`` (``id``, ``request``), ``cancel`` (``id``).
+From the parent: ``load`` (once, first; the fields of LoadSettings), ``generate`` (``id``, ``request``, and its uploads as block),
+``cancel`` (``id``).
 From the child: ``loaded`` or ``load_failed`` (``message``, ``field``, ``code``); then for each request ``started``, any number
-of ``step`` (``done``, ``total``), and one of ``done`` (``result``, and the pictures as block), ``cancelled`` or ``failed``
-(``error``, and ``spoilt``: whether the engine must not be used again), each with its ``id``.
+of ``step`` (``done``, ``total``) and ``partial`` (``picture``, ``index``, and the file as block), and one of ``done``
+(``result``, and the pictures as block), ``cancelled`` or ``failed`` (``error``, and ``spoilt``: whether the engine must not be
+used again), each with its ``id``.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ beside the code that applies them. Nothing here needs OpenVINO: whether a device
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from calculators.image_gen.model_folder import ModelInfo, read_model_folder
 from calculators.image_gen.plugin_config import as_text, parse_plugin_config
@@ -26,6 +26,35 @@ MODELS_PATH_MISSING: Final = "models_path is missing or empty"
 _NOT_YET: Final = "is not supported by this version; leave it out"
 
 
+LoraMode = Literal["DYNAMIC", "STATIC", "FUSE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter that a model is loaded with.
+
+    Attributes:
+        alias: its name in requests.
+        path: absolute path of the ``.safetensors`` file.
+        alpha: its weight where a request names none.
+        mode: ``DYNAMIC`` for each request anew, ``STATIC`` compiled in with ``alpha``, ``FUSE`` part of the model for ever.
+    """
+
+    alias: str
+    path: str
+    alpha: float = 1.0
+    mode: LoraMode = "DYNAMIC"
+
+
+@dataclass(frozen=True, slots=True)
+class StaticShape:
+    """What a model is compiled for, and then takes alone."""
+
+    size: Resolution
+    num_images: int = 1
+    guidance_scale: float = 7.5
+
+
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
     """What a model is loaded with; nodes with equal ones share a lane.
@@ -34,20 +63,31 @@ class LoadSettings:
         models_path: absolute path of the model folder.
         devices: one device for all sub-models, or three: text encoders, denoiser, VAE.
         plugin_config: OpenVINO properties as JSON text, in the canonical form of ``plugin_config.as_text``.
+        adapters: LoRA adapters, in the file's order.
+        static: the shapes that the model is compiled for; None leaves them open.
     """
 
     models_path: str
     devices: tuple[str, ...]
     plugin_config: str = "{}"
+    adapters: tuple[Adapter, ...] = ()
+    static: StaticShape | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return {"models_path": self.models_path, "devices": list(self.devices), "plugin_config": self.plugin_config}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> LoadSettings:
         """The settings that ``to_json`` turned into JSON values."""
-        return cls(values["models_path"], tuple(values["devices"]), values["plugin_config"])
+        static = values["static"]
+        return cls(
+            values["models_path"],
+            tuple(values["devices"]),
+            values["plugin_config"],
+            tuple(Adapter(**adapter) for adapter in values["adapters"]),
+            None if static is None else StaticShape(**{**static, "size": Resolution(*static["size"])}),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +101,8 @@ class NodeSettings:
         max_num_images_per_prompt: requests for more are refused.
         default_num_inference_steps: for requests that do not say.
         max_num_inference_steps: requests for more are refused.
+        resolutions: the only sizes that requests may ask for; () leaves it to the model.
+        composites: alias of a blend of adapters -> (alias, weight; None for the adapter's own) of each of them.
     """
 
     load: LoadSettings
@@ -69,6 +111,8 @@ class NodeSettings:
     max_num_images_per_prompt: int
     default_num_inference_steps: int
     max_num_inference_steps: int
+    resolutions: tuple[Resolution, ...] = ()
+    composites: Mapping[str, tuple[tuple[str, float | None], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,21 +285,21 @@ class _Reader:
             for message in _resolution_list_problems(options.resolution):
                 self.problem("resolution", message)
             self.problem("resolution", f"resolution {_NOT_YET}", StatusCode.UNIMPLEMENTED)
-        for field in ("num_images_per_prompt", "guidance_scale"):
-            if not options.HasField(field):
+        for name in ("num_images_per_prompt", "guidance_scale"):
+            if not options.HasField(name):
                 continue
             if options.HasField("resolution"):
-                self.problem(field, f"{field} {_NOT_YET}", StatusCode.UNIMPLEMENTED)
+                self.problem(name, f"{name} {_NOT_YET}", StatusCode.UNIMPLEMENTED)
             else:
-                self.problem(field, f"{field} fixes the shape of the model and needs exactly one resolution")
-        for field, entries in (
+                self.problem(name, f"{name} fixes the shape of the model and needs exactly one resolution")
+        for name, entries in (
             ("lora_adapters", options.lora_adapters),
             ("composite_lora_adapters", options.composite_lora_adapters),
         ):
             if entries:
                 for alias in _repeated([entry.alias for entry in entries]):
-                    self.problem(field, f'{field}: the alias "{alias}" is given twice')
-                self.problem(field, f"{field} {_NOT_YET}", StatusCode.UNIMPLEMENTED)
+                    self.problem(name, f'{name}: the alias "{alias}" is given twice')
+                self.problem(name, f"{name} {_NOT_YET}", StatusCode.UNIMPLEMENTED)
 
 
 def _resolution_list_problems(text: str) -> Iterator[str]:

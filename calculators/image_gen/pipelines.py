@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnStep
+from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnPartial, OnStep
 from calculators.image_gen.lane import Lane
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import NodeSettings
@@ -47,7 +47,12 @@ class Pipelines:
         self._choose_seed = choose_seed
 
     def generate(
-        self, request: GenerationRequest, *, on_cancel: OnCancel | None = None, on_step: OnStep | None = None
+        self,
+        request: GenerationRequest,
+        *,
+        on_cancel: OnCancel | None = None,
+        on_step: OnStep | None = None,
+        on_partial: OnPartial | None = None,
     ) -> GenerationResult:
         """Draw the pictures of a request that ``parse_generation`` made; waits for the lane.
 
@@ -55,6 +60,7 @@ class Pipelines:
             request: without a seed, it gets a random one; the result names it.
             on_cancel: where to register for cancellation, such as ``cc.on_cancel``.
             on_step: told about each step; instead of the one given at load.
+            on_partial: given each partial image.
 
         Raises:
             GenerationCancelledError: the caller cancelled.
@@ -62,7 +68,9 @@ class Pipelines:
         """
         if request.rng_seed is None:
             request = replace(request, rng_seed=self._choose_seed())
-        return self._lane.generate(request, on_cancel=on_cancel, on_step=on_step or self._on_step)
+        return self._lane.generate(
+            request, on_cancel=on_cancel, on_step=on_step or self._on_step, on_partial=on_partial
+        )
 
     @property
     def trouble(self) -> str | None:

@@ -34,7 +34,7 @@ from calculators.image_gen.errors import (
     crashed_error,
     unavailable_error,
 )
-from calculators.image_gen.generation import GenerationResult
+from calculators.image_gen.generation import GenerationResult, PartialImage
 from calculators.image_gen.lane import Job, QueuedLane
 from calculators.image_gen.messages import Message, receive_message, send_message
 from calculators.image_gen.options import LoadSettings
@@ -259,7 +259,8 @@ class _Child:
         self._jobs += 1
         number = self._jobs
         self.started_job = False
-        self._send({"type": "generate", "id": number, "request": job.request.to_json()})
+        values, uploads = job.request.to_message()
+        self._send({"type": "generate", "id": number, "request": values}, uploads)
         forget = job.cancellation.on_cancel(lambda: self._send_cancel(number))
         try:
             while True:
@@ -268,6 +269,8 @@ class _Child:
                 kind = message["type"]
                 if kind == "step":
                     job.step(message["done"], message["total"])
+                elif kind == "partial":
+                    job.partial(PartialImage(message["picture"], message["index"], block))
                 elif kind == "done":
                     return GenerationResult.from_message(message["result"], block)
                 elif kind == "cancelled":
@@ -281,10 +284,10 @@ class _Child:
         with suppress(ChildEndedError):  # generate() notices that itself
             self._send({"type": "cancel", "id": number})
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Message, block: bytes = b"") -> None:
         try:
             with self._sending:
-                send_message(self._connection, message)
+                send_message(self._connection, message, block)
         except OSError as error:
             raise self._ended() from error
 

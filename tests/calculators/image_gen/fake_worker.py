@@ -1,6 +1,7 @@
 """A lane's child process with a scripted engine in place of a model; the prompt says what happens.
 
-``ok``: as many steps as asked, then a picture. ``endless``: steps until cancelled. ``silent``: no step, for ever. ``SIG...``:
+``ok``: as many steps as asked, with as many partial images as asked, then a picture.
+``endless``: steps until cancelled. ``silent``: no step, for ever. ``SIG...``:
 one step, then that signal. ``exit``: one step, then the process ends. ``spoil``, ``bug``: an error that leaves the engine spoilt:
 all later requests fail. ``fail``: one that does not. ``env``: the picture is the process id.
 
@@ -20,7 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
-from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnStep, picture_seeds
+from calculators.image_gen.generation import (
+    GenerationRequest,
+    GenerationResult,
+    OnPartial,
+    OnStep,
+    PartialImage,
+    picture_seeds,
+)
 from calculators.image_gen.lane_worker import main
 from calculators.image_gen.options import LoadSettings
 from graph_runtime import StatusCode
@@ -31,7 +39,7 @@ class ScriptedEngine:
         self.spoilt = False
 
     def generate(
-        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep
+        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep, on_partial: OnPartial
     ) -> GenerationResult:
         what = request.prompt
         steps = request.num_inference_steps
@@ -44,6 +52,8 @@ class ScriptedEngine:
             if cancelled():
                 raise cancelled_error()
             on_step(step, steps)
+            if step <= request.partial_images:
+                on_partial(PartialImage(0, step - 1, b"partial" * step))
             if what.startswith("SIG"):
                 print("last words", file=sys.stderr, flush=True)
                 os.kill(os.getpid(), getattr(signal, what))

@@ -12,7 +12,7 @@ import pytest
 
 from calculators import HttpPayload, RequestError
 from calculators.image_gen.errors import cancelled_error
-from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnStep
+from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnPartial, OnStep
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.request import RequestRules
 from graph_runtime import CalculatorGraph, GraphError, Packet, Plan, StatusCode
@@ -33,7 +33,12 @@ class FakeLane:
         self.waiting = threading.Event()
 
     def generate(
-        self, request: GenerationRequest, *, on_cancel: OnCancel | None = None, on_step: OnStep | None = None
+        self,
+        request: GenerationRequest,
+        *,
+        on_cancel: OnCancel | None = None,
+        on_step: OnStep | None = None,
+        on_partial: OnPartial | None = None,
     ) -> GenerationResult:
         self.requests.append(request)
         if request.prompt == "wait":

@@ -14,7 +14,7 @@ from PIL import Image
 
 from calculators.http_payload import RequestError
 from calculators.image_gen.errors import EngineSpoiltError, GenerationCancelledError, LoadError
-from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnStep
+from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnPartial, OnStep
 from calculators.image_gen.model_folder import ModelInfo, read_model_folder
 from calculators.image_gen.options import LoadSettings
 from calculators.image_gen.plugin_config import as_text
@@ -52,8 +52,11 @@ def draw(
     asked: GenerationRequest | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     on_step: OnStep = lambda done, total: None,
+    on_partial: OnPartial = lambda partial: None,
 ) -> GenerationResult:
-    result: GenerationResult = engine.generate(asked or request(), cancelled=cancelled, on_step=on_step)
+    result: GenerationResult = engine.generate(
+        asked or request(), cancelled=cancelled, on_step=on_step, on_partial=on_partial
+    )
     return result
 
 

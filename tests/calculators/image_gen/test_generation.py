@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,13 +22,25 @@ from graph_runtime import StatusCode
 REQUEST = GenerationRequest("a \u2603", 64, 32, 3, 5, rng_seed=7, guidance_scale=0.1, ignored=("user", "image"))
 
 
-def test_a_request_survives_the_way_through_json() -> None:
-    assert GenerationRequest.from_json(json.loads(json.dumps(REQUEST.to_json()))) == REQUEST
+@pytest.mark.parametrize(
+    ("uploads", "kind"),
+    [
+        ({}, "text to image"),
+        ({"image": b"\x00picture"}, "image to image"),
+        ({"image": b"picture", "mask": b"mask\xff", "strength": 0.5, "adapters": (("green", 0.25),)}, "inpainting"),
+    ],
+)
+def test_a_request_survives_the_way_through_a_message(uploads: dict[str, Any], kind: str) -> None:
+    request = replace(REQUEST, **uploads)
+    values, block = request.to_message()
+    again = GenerationRequest.from_message(json.loads(json.dumps(values)), block)
+    assert again == request
+    assert again.kind == kind
 
 
 @pytest.mark.parametrize("images", [(), (b"one",), (b"", b"\x00\xff", b"three")])
 def test_a_result_survives_the_way_through_a_message(images: tuple[bytes, ...]) -> None:
-    result = GenerationResult(images, tuple(range(len(images))), 64, 32, "png", 5, 0.25, 0.5)
+    result = GenerationResult(images, tuple(range(len(images))), 64, 32, "png", 5, 7, 0.25, 0.5)
     values, block = result.to_message()
     assert GenerationResult.from_message(json.loads(json.dumps(values)), block) == result
 

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -19,7 +20,14 @@ from calculators.image_gen.errors import (
     failed_error,
     spoilt_error,
 )
-from calculators.image_gen.generation import Cancellation, GenerationRequest, GenerationResult, OnStep
+from calculators.image_gen.generation import (
+    Cancellation,
+    GenerationRequest,
+    GenerationResult,
+    OnPartial,
+    OnStep,
+    PartialImage,
+)
 from calculators.image_gen.lane import ThreadLane
 
 WAIT_S = 20.0
@@ -37,7 +45,7 @@ class ScriptedEngine:
         self.threads: set[str] = set()
 
     def generate(
-        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep
+        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep, on_partial: OnPartial
     ) -> GenerationResult:
         self.started.append(request.prompt)
         self.threads.add(threading.current_thread().name)
@@ -51,6 +59,8 @@ class ScriptedEngine:
                 if cancelled():
                     raise cancelled_error()
                 on_step(step, request.num_inference_steps)
+                if step <= request.partial_images:
+                    on_partial(PartialImage(0, step - 1, b"partial"))
             if request.prompt == "spoil":
                 raise spoilt_error("scripted")
             if request.prompt == "fail":
@@ -119,6 +129,22 @@ def test_steps_reach_the_caller(lane: ThreadLane) -> None:
     steps: list[tuple[int, int]] = []
     lane.generate(request("a", steps=3), on_step=lambda done, total: steps.append((done, total)))
     assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_partial_images_reach_the_caller_until_its_function_raises(
+    lane: ThreadLane, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[int] = []
+
+    def take(partial: PartialImage) -> None:
+        seen.append(partial.index)
+        if partial.index == 1:
+            raise ValueError("no")
+
+    asked = replace(request("a", steps=3), partial_images=3)
+    assert lane.generate(asked, on_partial=take).images == (b"a",)
+    assert seen == [0, 1]
+    assert "an on_partial function failed" in caplog.text
 
 
 def test_a_step_function_that_raises_costs_only_itself(lane: ThreadLane, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from calculators.image_gen.options import CheckedOptions, LoadSettings, check_options, read_options
+from calculators.image_gen.options import (
+    Adapter,
+    CheckedOptions,
+    LoadSettings,
+    StaticShape,
+    check_options,
+    read_options,
+)
 from calculators.image_gen.resolution import Resolution
 from graph_runtime import StatusCode
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
@@ -56,8 +64,14 @@ def test_every_option_is_taken_over(shapes: Path) -> None:
 
 
 def test_settings_that_decide_a_load_survive_the_way_to_another_process() -> None:
-    load = LoadSettings("/m", ("CPU", "GPU", "CPU"), '{"A": 1}')
-    assert LoadSettings.from_json(load.to_json()) == load
+    load = LoadSettings(
+        "/m",
+        ("CPU", "GPU", "CPU"),
+        '{"A": 1}',
+        adapters=(Adapter("green", "/green.safetensors", 0.5), Adapter("fixed", "/fixed.safetensors", mode="FUSE")),
+        static=StaticShape(Resolution(512, 256), 2, 1.5),
+    )
+    assert LoadSettings.from_json(json.loads(json.dumps(load.to_json()))) == load
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnStep
+from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnPartial, OnStep
 from calculators.image_gen.pipelines import Pipelines, random_seed
 from calculators.image_gen.request import RequestRules, parse_generation
 
@@ -23,7 +23,12 @@ class NotingLane:
         self.calls: list[tuple[GenerationRequest, OnCancel | None, OnStep | None]] = []
 
     def generate(
-        self, request: GenerationRequest, *, on_cancel: OnCancel | None = None, on_step: OnStep | None = None
+        self,
+        request: GenerationRequest,
+        *,
+        on_cancel: OnCancel | None = None,
+        on_step: OnStep | None = None,
+        on_partial: OnPartial | None = None,
     ) -> GenerationResult:
         self.calls.append((request, on_cancel, on_step))
         return GenerationResult((b"x",), (request.rng_seed or 0,), 64, 64, "png", 1)

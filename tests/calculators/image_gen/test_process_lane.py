@@ -13,13 +13,14 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from calculators.http_payload import RequestError
 from calculators.image_gen.errors import GenerationCancelledError, LoadError
-from calculators.image_gen.generation import Cancellation, GenerationRequest
+from calculators.image_gen.generation import Cancellation, GenerationRequest, PartialImage
 from calculators.image_gen.options import LoadSettings
 from calculators.image_gen.process_lane import ProcessLane, Supervision
 from graph_runtime import StatusCode
@@ -88,13 +89,19 @@ def pid_of(lane: ProcessLane) -> int:
     return pid
 
 
-def test_pictures_steps_and_errors_come_through(make_lane: MakeLane) -> None:
+def test_pictures_partial_ones_steps_and_errors_come_through(make_lane: MakeLane) -> None:
     lane = make_lane()
     steps: list[tuple[int, int]] = []
-    result = lane.generate(request("ok"), on_step=lambda done, total: steps.append((done, total)))
+    partials: list[PartialImage] = []
+    result = lane.generate(
+        replace(request("ok"), partial_images=2),
+        on_step=lambda done, total: steps.append((done, total)),
+        on_partial=partials.append,
+    )
     assert result.images == (b"ok" * 1000, b"")
     assert (result.seeds, result.num_inference_steps) == ((0, 1), 3)
     assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert partials == [PartialImage(0, 0, b"partial"), PartialImage(0, 1, b"partialpartial")]
     with pytest.raises(RequestError, match="scripted") as caught:
         lane.generate(request("fail"))
     assert caught.value.status == 500
