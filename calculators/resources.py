@@ -31,6 +31,9 @@ class Closable(Protocol):
     def trouble(self) -> dict[str, str]:
         """Node name -> why it cannot work at present; without those that can."""
 
+    def aliases(self) -> tuple[str, ...]:
+        """Further names under which requests may ask for the graph."""
+
     def close(self) -> None:
         """Give it back."""
 
@@ -56,6 +59,10 @@ class Resources:
         """Node name -> why it cannot work at present, for anybody to read; empty when all is well."""
         return {name: why for each in self._loaded for name, why in each.trouble().items()}
 
+    def aliases(self) -> tuple[str, ...]:
+        """Further names under which requests may ask for the graph: those of LoRA adapters."""
+        return tuple(alias for each in self._loaded for alias in each.aliases())
+
     def close(self) -> None:
         """Unload everything; runs that still use it get errors. Closing twice is fine."""
         for each in self._loaded:
@@ -77,6 +84,7 @@ def load_resources(
     lane: Literal["process", "thread"] = "thread",
     on_step: Callable[[str, int, int], None] | None = None,
     supervision: Supervision | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Resources:
     """Load what the nodes of a graph need; for a graph that needs nothing, an empty Resources.
 
@@ -86,6 +94,7 @@ def load_resources(
         lane: ``"process"`` loads each model into a supervised child process, ``"thread"`` into this one.
         on_step: called with (node name, steps done, steps in all) while a node works, on a thread of its own.
         supervision: how child processes are watched.
+        cache_dir: where OpenVINO keeps compiled models, so that the next load is quicker; a node's ``plugin_config`` wins.
 
     Raises:
         GraphError: a node's options are wrong or its model cannot be loaded; ``problems`` lists all of them.
@@ -97,7 +106,14 @@ def load_resources(
         return Resources([])
     from calculators.image_gen.loading import load_nodes
 
-    loaded, problems = load_nodes(nodes, Path(base_dir), lane=lane, on_step=on_step, supervision=supervision)
+    loaded, problems = load_nodes(
+        nodes,
+        Path(base_dir),
+        lane=lane,
+        on_step=on_step,
+        supervision=supervision,
+        cache_dir=None if cache_dir is None else os.fspath(cache_dir),
+    )
     raise_problems("The nodes of this graph cannot get what they need.", problems)
     assert loaded is not None  # there were no problems
     return Resources([loaded])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from calculators.image_gen.adapters import routable_aliases
 from calculators.image_gen.calculator import SIDE_PACKET
 from calculators.image_gen.errors import LoadError
 from calculators.image_gen.generation import OnStep
@@ -60,6 +61,10 @@ class LoadedModels:
         """Node name -> why its model cannot draw anything at present; without those that can."""
         return {name: each.trouble for name, each in self._pipelines.items() if each.trouble is not None}
 
+    def aliases(self) -> tuple[str, ...]:
+        """The names of LoRA adapters and their blends, which requests may use in the place of the model's."""
+        return tuple(alias for each in self._pipelines.values() for alias in routable_aliases(each.settings))
+
     def close(self) -> None:
         """Unload the models."""
         for lane in self._lanes:
@@ -83,13 +88,14 @@ def load_nodes(
     lane: LaneKind,
     on_step: OnNodeStep | None = None,
     supervision: Supervision | None = None,
+    cache_dir: str | None = None,
 ) -> tuple[LoadedModels | None, list[Problem]]:
     """Load the models of all nodes; those with equal settings share one.
 
     Returns: the models, or None and everything that is wrong. Nothing is loaded unless all options are right.
     """
     problems = _repeated_names(nodes)
-    checked = [(node, _read_node(node, base_dir)) for node in nodes]
+    checked = [(node, _read_node(node, base_dir, cache_dir)) for node in nodes]
     problems += [problem for _, each in checked for problem in each.problems]
     if problems:
         return None, problems
@@ -131,7 +137,7 @@ def _was_left_out(problem: Problem, node: CalculatorGraphConfig.Node) -> bool:
     return problem.message == MODELS_PATH_MISSING and not options.HasField("models_path")
 
 
-def _read_node(node: Node, base_dir: Path) -> CheckedOptions:
+def _read_node(node: Node, base_dir: Path, cache_dir: str | None = None) -> CheckedOptions:
     name = node.message.name
     options = find_options(node.message, ImageGenCalculatorOptions)
     if options is None:
@@ -140,7 +146,7 @@ def _read_node(node: Node, base_dir: Path) -> CheckedOptions:
             hint='give [type.googleapis.com / mediapipe.ImageGenCalculatorOptions]: { models_path: "./" }',
         )  # fmt: skip
         return CheckedOptions(None, None, (problem,))
-    return read_options(options, base_dir, node=name or None, place=node.place)
+    return read_options(options, base_dir, node=name or None, place=node.place, cache_dir=cache_dir)
 
 
 def _repeated_names(nodes: Sequence[Node]) -> list[Problem]:

@@ -2,15 +2,18 @@
 
 Rules and defaults (source: OVMS's documentation of the calculator, and its behaviour where that is not in doubt) stand
 beside the code that applies them. Nothing here needs OpenVINO: whether a device exists is found at load, by ``engine``.
+LoRA adapters are read by ``adapters``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from calculators.image_gen.adapters import Adapter, Composites, compiled_in, read_adapters, read_composites
 from calculators.image_gen.model_folder import ModelInfo, read_model_folder
 from calculators.image_gen.plugin_config import as_text, parse_plugin_config
 from calculators.image_gen.resolution import Resolution, parse_resolution
@@ -23,27 +26,8 @@ Place = Callable[[str], str | None]
 
 DEFAULT_DEVICE: Final = "CPU"
 MODELS_PATH_MISSING: Final = "models_path is missing or empty"
-_NOT_YET: Final = "is not supported by this version; leave it out"
-
-
-LoraMode = Literal["DYNAMIC", "STATIC", "FUSE"]
-
-
-@dataclass(frozen=True, slots=True)
-class Adapter:
-    """A LoRA adapter that a model is loaded with.
-
-    Attributes:
-        alias: its name in requests.
-        path: absolute path of the ``.safetensors`` file.
-        alpha: its weight where a request names none.
-        mode: ``DYNAMIC`` for each request anew, ``STATIC`` compiled in with ``alpha``, ``FUSE`` part of the model for ever.
-    """
-
-    alias: str
-    path: str
-    alpha: float = 1.0
-    mode: LoraMode = "DYNAMIC"
+CACHE_DIR: Final = "CACHE_DIR"
+_ONE_SIZE: Final = "the option resolution with exactly one size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +96,7 @@ class NodeSettings:
     default_num_inference_steps: int
     max_num_inference_steps: int
     resolutions: tuple[Resolution, ...] = ()
-    composites: Mapping[str, tuple[tuple[str, float | None], ...]] = field(default_factory=dict)
+    composites: Composites = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,35 +123,56 @@ def check_options(
 
 
 def read_options(
-    options: ImageGenCalculatorOptions, base_dir: Path, *, node: str | None = None, place: Place = lambda field: None
+    options: ImageGenCalculatorOptions,
+    base_dir: Path,
+    *,
+    node: str | None = None,
+    place: Place = lambda field: None,
+    cache_dir: str | None = None,
 ) -> CheckedOptions:
-    """As :func:`check_options`, and the settings if nothing is wrong."""
+    """As :func:`check_options`, and the settings if nothing is wrong.
+
+    Args:
+        options, base_dir, node, place: as there.
+        cache_dir: where OpenVINO keeps compiled models, unless the node's ``plugin_config`` says otherwise.
+    """
     reader = _Reader(options, node, place)
     folder = reader.models_path(base_dir)
-    devices = reader.devices()
-    plugin_config = reader.plugin_config()
-    max_resolution = reader.resolution("max_resolution")
-    default_resolution = reader.default_resolution(max_resolution)
-    images = reader.at_least_one("max_num_images_per_prompt")
+    resolutions = reader.resolutions()
+    devices = reader.devices(resolutions)
+    plugin_config = reader.plugin_config(cache_dir)
+    max_resolution = reader.max_resolution(resolutions)
+    default_resolution = reader.default_resolution(max_resolution, resolutions)
+    static = reader.static_shape(resolutions)
+    images = reader.max_images(resolutions, static)
     max_steps = reader.at_least_one("max_num_inference_steps")
     default_steps = reader.default_steps(max_steps)
-    reader.refuse_later_fields()
+    adapters = read_adapters(options, base_dir, reader.problem)
+    composites = read_composites(options, adapters, reader.problem)
+    adapters = compiled_in(adapters, composites, on_npu=on_npu(devices), report=reader.problem)
     model = None
     if folder is not None:
         model = read_model_folder(folder, lambda message: reader.problem("models_path", message))
-        if model is not None and default_resolution is not None:
-            reader.check_default_against_model(default_resolution, model)
+        if model is not None:
+            reader.check_sizes_against_model(default_resolution, resolutions, model)
     if reader.problems or folder is None or max_resolution is None:
         return CheckedOptions(None, model, tuple(reader.problems))
     settings = NodeSettings(
-        LoadSettings(str(folder), devices, plugin_config),
+        LoadSettings(str(folder), devices, plugin_config, adapters, static),
         max_resolution,
         default_resolution,
         images,
         default_steps,
         max_steps,
+        tuple(resolutions or ()),
+        composites,
     )
     return CheckedOptions(settings, model, ())
+
+
+def on_npu(devices: Sequence[str]) -> bool:
+    """Whether an NPU is among the devices, also inside a virtual one such as ``HETERO:NPU,CPU``."""
+    return any("NPU" in device for device in devices)
 
 
 class _Reader:
@@ -205,7 +210,24 @@ class _Reader:
             return None
         return folder
 
-    def devices(self) -> tuple[str, ...]:
+    def resolutions(self) -> list[Resolution] | None:
+        """The sizes that requests may ask for, separated by blanks; None where the option is not given."""
+        if not self.options.HasField("resolution"):
+            return None
+        found = []
+        items = [item for item in self.options.resolution.split(" ") if item]
+        if not items:
+            self.problem(
+                "resolution", "resolution is empty", hint='give one size or several, such as "512x512 768x512"'
+            )
+        for item in dict.fromkeys(items):
+            if items.count(item) > 1:
+                self.problem("resolution", f"resolution {item} is given twice")
+            size = self.resolution("resolution", item)
+            found += [] if size is None else [size]
+        return found
+
+    def devices(self, resolutions: list[Resolution] | None) -> tuple[str, ...]:
         """One device, or three for text encoders, denoiser and VAE, separated by blanks; unset means CPU."""
         if not self.options.HasField("device"):
             return (DEFAULT_DEVICE,)
@@ -217,27 +239,27 @@ class _Reader:
                 f'device "{self.options.device}" names {len(devices)} devices',
                 hint='give one for all sub-models ("CPU"), or three: text encoders, denoiser and VAE ("CPU GPU CPU")',
             )
-        elif any("NPU" in device for device in devices) and not self.options.HasField("resolution"):
+        elif on_npu(devices) and (resolutions is None or len(resolutions) > 1):
             self.problem(
                 "device",
-                "an NPU takes models of one fixed size only, so that the option resolution must be given",
-                hint="this version does not support that yet; use CPU or GPU",
+                f"an NPU takes models of one fixed size only, so that it needs {_ONE_SIZE}",
+                hint='add one, such as resolution: "512x512"',
             )
         return devices
 
-    def plugin_config(self) -> str:
-        if not self.options.HasField("plugin_config"):
-            return as_text({})
+    def plugin_config(self, cache_dir: str | None) -> str:
         try:
-            return as_text(parse_plugin_config(self.options.plugin_config))
+            properties = parse_plugin_config(self.options.plugin_config)
+            if cache_dir is not None:
+                properties.setdefault(CACHE_DIR, cache_dir)
+            return as_text(properties)
         except ValueError as error:
             example = 'an example: "{\\"NUM_STREAMS\\": \\"1\\"}"'
             self.problem("plugin_config", f"plugin_config is in wrong format: {error}", hint=example)
             return as_text({})
 
-    def resolution(self, field: str) -> Resolution | None:
+    def resolution(self, field: str, text: str) -> Resolution | None:
         """A size in the grammar of ``resolution``, without ``auto``."""
-        text = getattr(self.options, field)
         try:
             found = parse_resolution(text)
         except ValueError as error:
@@ -247,18 +269,74 @@ class _Reader:
             self.problem(field, f'{field} cannot be "auto"', hint='give a size such as "512x512", or leave it out')
         return found
 
-    def default_resolution(self, limit: Resolution | None) -> Resolution | None:
+    def max_resolution(self, resolutions: list[Resolution] | None) -> Resolution | None:
+        """The limit of requests; a list of sizes is a limit already, so that nobody may give both."""
+        if resolutions is not None and self.options.HasField("max_resolution"):
+            self.problem(
+                "max_resolution",
+                "max_resolution and resolution exclude each other: the sizes in resolution are all that requests may ask for",
+                hint="leave one of them out",
+            )
+        found = self.resolution("max_resolution", self.options.max_resolution)
+        if resolutions and found is not None and not self.options.HasField("max_resolution"):
+            return Resolution(*(max(sides) for sides in zip(*resolutions, strict=True)))
+        return found
+
+    def default_resolution(self, limit: Resolution | None, resolutions: list[Resolution] | None) -> Resolution | None:
+        """For requests without a size; the first of a list of sizes where it is not given."""
         if not self.options.HasField("default_resolution"):
+            return resolutions[0] if resolutions else None
+        found = self.resolution("default_resolution", self.options.default_resolution)
+        if found is None:
             return None
-        found = self.resolution("default_resolution")
-        if found is not None and limit is not None and not found.fits_in(limit):
+        if resolutions:
+            if found not in resolutions:
+                self.problem(
+                    "default_resolution",
+                    f"default_resolution {found} is not one of resolution: {', '.join(map(str, resolutions))}",
+                )
+        elif limit is not None and not found.fits_in(limit):
             self.problem("default_resolution", f"default_resolution {found} exceeds max_resolution {limit}")
         return found
 
-    def check_default_against_model(self, size: Resolution, model: ModelInfo) -> None:
-        reason = size_problem(size, model)
-        if reason is not None:
-            self.problem("default_resolution", f"default_resolution {size} {reason}")
+    def static_shape(self, resolutions: list[Resolution] | None) -> StaticShape | None:
+        """One size alone is compiled in, with the number of images and the guidance scale."""
+        has_one_size = resolutions is not None and len(resolutions) == 1
+        for name in ("num_images_per_prompt", "guidance_scale"):
+            if self.options.HasField(name) and not has_one_size:
+                self.problem(name, f"{name} fixes the shape of the model and needs {_ONE_SIZE}")
+        if not resolutions or not has_one_size:
+            return None
+        shape = StaticShape(resolutions[0])
+        if self.options.HasField("num_images_per_prompt"):
+            shape = replace(shape, num_images=self.at_least_one("num_images_per_prompt"))
+        if self.options.HasField("guidance_scale"):
+            shape = replace(shape, guidance_scale=self.options.guidance_scale)
+            if not math.isfinite(shape.guidance_scale):
+                self.problem("guidance_scale", f"guidance_scale is {shape.guidance_scale}; it must be a finite number")
+        return shape
+
+    def max_images(self, resolutions: list[Resolution] | None, static: StaticShape | None) -> int:
+        """The limit of requests; a model that is compiled for a number of images takes that number alone."""
+        if resolutions is not None and len(resolutions) == 1 and self.options.HasField("max_num_images_per_prompt"):
+            self.problem(
+                "max_num_images_per_prompt",
+                "max_num_images_per_prompt has no meaning for a model of one fixed size: it is compiled for a number of images",
+                hint="give num_images_per_prompt instead",
+            )
+        limit = self.at_least_one("max_num_images_per_prompt")
+        return limit if static is None else static.num_images
+
+    def check_sizes_against_model(
+        self, default: Resolution | None, resolutions: list[Resolution] | None, model: ModelInfo
+    ) -> None:
+        wanted = [("resolution", size) for size in resolutions or ()]
+        if default is not None and default not in (resolutions or ()):
+            wanted.append(("default_resolution", default))
+        for name, size in wanted:
+            reason = size_problem(size, model)
+            if reason is not None:
+                self.problem(name, f"{name} {size} {reason}")
 
     def at_least_one(self, field: str) -> int:
         value = int(getattr(self.options, field))
@@ -277,44 +355,3 @@ class _Reader:
                 f"default_num_inference_steps {steps} is greater than max_num_inference_steps {limit}",
             )
         return steps
-
-    def refuse_later_fields(self) -> None:
-        """Fields of the reference that this version does not have yet; wrong values are told first."""
-        options = self.options
-        if options.HasField("resolution"):
-            for message in _resolution_list_problems(options.resolution):
-                self.problem("resolution", message)
-            self.problem("resolution", f"resolution {_NOT_YET}", StatusCode.UNIMPLEMENTED)
-        for name in ("num_images_per_prompt", "guidance_scale"):
-            if not options.HasField(name):
-                continue
-            if options.HasField("resolution"):
-                self.problem(name, f"{name} {_NOT_YET}", StatusCode.UNIMPLEMENTED)
-            else:
-                self.problem(name, f"{name} fixes the shape of the model and needs exactly one resolution")
-        for name, entries in (
-            ("lora_adapters", options.lora_adapters),
-            ("composite_lora_adapters", options.composite_lora_adapters),
-        ):
-            if entries:
-                for alias in _repeated([entry.alias for entry in entries]):
-                    self.problem(name, f'{name}: the alias "{alias}" is given twice')
-                self.problem(name, f"{name} {_NOT_YET}", StatusCode.UNIMPLEMENTED)
-
-
-def _resolution_list_problems(text: str) -> Iterator[str]:
-    items = [item for item in text.split(" ") if item]
-    if not items:
-        yield "resolution is empty"
-    for item in items:
-        try:
-            if parse_resolution(item) is None:
-                yield 'resolution cannot be "auto"'
-        except ValueError as error:
-            yield f'resolution "{item}" {error}'
-    for item in _repeated(items):
-        yield f"resolution {item} is given twice"
-
-
-def _repeated(names: Sequence[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from calculators.image_gen.adapters import Adapter
 from calculators.image_gen.options import (
-    Adapter,
     CheckedOptions,
     LoadSettings,
     StaticShape,
@@ -124,7 +124,10 @@ def test_there_must_be_one_device_or_three(text: str, count: int, shapes: Path) 
 @pytest.mark.parametrize("device", ["NPU", "NPU.0", "CPU NPU CPU", "HETERO:NPU,CPU"])
 def test_an_npu_needs_a_fixed_size(device: str, shapes: Path) -> None:
     (message,) = messages(shapes, device=device)
-    assert "the option resolution must be given" in message
+    assert "needs the option resolution with exactly one size" in message
+    (message,) = messages(shapes, device=device, resolution="64x64 128x128")
+    assert "exactly one size" in message
+    assert read(shapes, device=device, resolution="64x64").settings is not None
 
 
 @pytest.mark.parametrize(
@@ -148,12 +151,22 @@ def test_an_npu_needs_a_fixed_size(device: str, shapes: Path) -> None:
         ({"max_num_inference_steps": 0}, "max_num_inference_steps is 0"),
         ({"default_num_inference_steps": 101}, "default_num_inference_steps 101 is greater than max_num_inference_steps 100"),
         ({"default_num_inference_steps": 9, "max_num_inference_steps": 8}, "9 is greater than max_num_inference_steps 8"),
-        ({"resolution": "64x64"}, "resolution is not supported by this version"),
-        ({"num_images_per_prompt": 2}, "num_images_per_prompt fixes the shape .* needs exactly one resolution"),
-        ({"guidance_scale": 7.2}, "guidance_scale fixes the shape .* needs exactly one resolution"),
+        ({"resolution": ""}, "resolution is empty"),
+        ({"resolution": "auto"}, 'resolution cannot be "auto"'),
+        ({"resolution": "64x64 64"}, 'resolution "64" is not in correct format'),
+        ({"resolution": "64x64  64x64"}, "resolution 64x64 is given twice"),
+        ({"resolution": "64x64 60x64"}, "resolution 60x64 does not fit this model"),
+        ({"resolution": "64x64", "max_resolution": "64x64"}, "max_resolution and resolution exclude each other"),
+        ({"resolution": "64x64 96x96", "max_resolution": "512x512"}, "max_resolution and resolution exclude each other"),
+        ({"resolution": "64x64", "max_num_images_per_prompt": 7}, "give num_images_per_prompt instead"),
+        ({"resolution": "64x64 96x96", "default_resolution": "128x128"}, "128x128 is not one of resolution: 64x64, 96x96"),
+        ({"resolution": "64x64", "num_images_per_prompt": 0}, "num_images_per_prompt is 0; it must be at least 1"),
+        ({"resolution": "64x64", "num_images_per_prompt": -1}, "num_images_per_prompt is -1"),
+        ({"resolution": "64x64", "guidance_scale": float("nan")}, "guidance_scale is nan; it must be a finite number"),
+        ({"resolution": "64x64 96x96", "num_images_per_prompt": 2}, "needs the option resolution with exactly one size"),
+        ({"num_images_per_prompt": 2}, "num_images_per_prompt fixes the shape .* needs the option resolution"),
+        ({"guidance_scale": 7.2}, "guidance_scale fixes the shape .* needs the option resolution"),
         ({"guidance_scale": -1.0}, "guidance_scale fixes the shape"),
-        ({"lora_adapters": [{"alias": "a", "path": "a.safetensors"}]}, "lora_adapters is not supported by this version"),
-        ({"composite_lora_adapters": [{"alias": "a"}]}, "composite_lora_adapters is not supported by this version"),
     ],
 )  # fmt: skip
 def test_wrong_options(fields: dict[str, Any], expected: str, shapes: Path) -> None:
@@ -162,29 +175,55 @@ def test_wrong_options(fields: dict[str, Any], expected: str, shapes: Path) -> N
         raise ValueError(message)
 
 
+def test_one_resolution_is_what_the_model_is_compiled_for(shapes: Path) -> None:
+    settings = read(shapes, resolution="128x64").settings
+    assert settings is not None
+    assert settings.load.static == StaticShape(Resolution(128, 64), 1, 7.5)
+    assert settings.resolutions == (Resolution(128, 64),)
+    assert settings.default_resolution == settings.max_resolution == Resolution(128, 64)
+    assert settings.max_num_images_per_prompt == 1
+    settings = read(shapes, resolution="128x64", num_images_per_prompt=12, guidance_scale=1.0).settings
+    assert settings is not None
+    assert settings.load.static == StaticShape(Resolution(128, 64), 12, 1.0)
+    assert settings.max_num_images_per_prompt == 12
+
+
+def test_several_resolutions_are_what_requests_may_ask_for(shapes: Path) -> None:
+    settings = read(shapes, resolution="  128x64   64x96 ", max_num_images_per_prompt=3).settings
+    assert settings is not None
+    assert settings.load.static is None
+    assert settings.resolutions == (Resolution(128, 64), Resolution(64, 96))
+    assert settings.default_resolution == Resolution(128, 64)
+    assert settings.max_num_images_per_prompt == 3
+    settings = read(shapes, resolution="128x64 64x96", default_resolution="64x96").settings
+    assert settings is not None
+    assert settings.default_resolution == Resolution(64, 96)
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", "resolution is empty"),
-        ("auto", 'resolution cannot be "auto"'),
-        ("64x64 64", 'resolution "64" is not in correct format'),
-        ("64x64  64x64", "resolution 64x64 is given twice"),
-    ],
+    ("plugin_config", "expected"),
+    [(None, '{"CACHE_DIR": "/cache"}'), ('{"CACHE_DIR": "/own"}', '{"CACHE_DIR": "/own"}')],
 )
-def test_wrong_values_of_an_option_to_come_are_told_as_well(text: str, expected: str, shapes: Path) -> None:
-    found = messages(shapes, resolution=text)
-    assert expected in found[0]
-    assert "not supported by this version" in found[1]
+def test_the_cache_of_the_node_wins_over_that_of_the_server(
+    plugin_config: str | None, expected: str, shapes: Path
+) -> None:
+    given = options(shapes) if plugin_config is None else options(shapes, plugin_config=plugin_config)
+    settings = read_options(given, Path("/"), cache_dir="/cache").settings
+    assert settings is not None
+    assert settings.load.plugin_config == expected
 
 
-def test_what_this_version_lacks_has_a_code_of_its_own(shapes: Path) -> None:
-    found = read(shapes, resolution="64x64", num_images_per_prompt=1, guidance_scale=7.5)
-    assert [problem.code for problem in found.problems] == [StatusCode.UNIMPLEMENTED] * 3
-
-
-def test_an_alias_given_twice(shapes: Path) -> None:
-    entries = [{"alias": "a", "path": "x"}, {"alias": "a", "path": "y"}]
-    assert 'the alias "a" is given twice' in messages(shapes, lora_adapters=entries)[0]
+def test_adapters_are_part_of_what_a_model_is_loaded_with(shapes: Path, tmp_path: Path) -> None:
+    (tmp_path / "green.safetensors").touch()
+    settings = read(
+        shapes,
+        tmp_path,
+        lora_adapters=[{"alias": "green", "path": "green.safetensors", "alpha": 0.5}],
+        composite_lora_adapters=[{"alias": "blend", "components": [{"adapter_alias": "green"}]}],
+    ).settings
+    assert settings is not None
+    assert settings.load.adapters == (Adapter("green", str(tmp_path / "green.safetensors"), 0.5, "DYNAMIC"),)
+    assert settings.composites == {"blend": (("green", None),)}
 
 
 def test_a_default_that_nobody_wrote_gives_way_to_a_smaller_maximum(shapes: Path) -> None:
@@ -203,13 +242,14 @@ def test_all_problems_come_at_once_with_their_places_and_the_node(shapes: Path) 
     wrong = options(
         shapes / "unet", device="CPU GPU", plugin_config="[", max_resolution="x", default_resolution="y",
         max_num_images_per_prompt=0, default_num_inference_steps=0, resolution="auto", guidance_scale=1.0,
+        lora_adapters=[{"alias": "a", "path": "a.pt"}],
     )  # fmt: skip
     found = check_options(wrong, Path("/"), node="gen", place=lambda field: f"graph.pbtxt:{len(field)}:1")
     assert {problem.node for problem in found} == {"gen"}
     fields = [problem.message.split(" ", 1)[0] for problem in found]
     assert fields == [
-        "device", "plugin_config", "max_resolution", "default_resolution", "max_num_images_per_prompt",
-        "default_num_inference_steps", "resolution", "resolution", "guidance_scale", str(shapes / "unet" / "model_index.json"),
+        "resolution", "device", "plugin_config", "max_resolution", "max_resolution", "default_resolution", "guidance_scale",
+        "max_num_images_per_prompt", "default_num_inference_steps", "lora_adapters:", str(shapes / "unet" / "model_index.json"),
     ]  # fmt: skip
-    assert found[0].place == "graph.pbtxt:6:1"
+    assert found[1].place == "graph.pbtxt:6:1"
     assert found[-1].place == f"graph.pbtxt:{len('models_path')}:1"
