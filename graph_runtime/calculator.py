@@ -126,7 +126,10 @@ class InputStream:
 
 
 class OutputStream:
-    """An output of a node as ``open``, ``process`` and ``close`` see it; what is sent goes out when the method returns."""
+    """An output of a node as ``open``, ``process`` and ``close`` see it.
+
+    What is sent goes out when the method returns, or before that with ``cc.flush``.
+    """
 
     __slots__ = ("_context", "_header", "_offset", "_pending", "_type_check", "add_packet", "is_closed", "name")
 
@@ -283,7 +286,7 @@ class CalculatorContext:
     """What ``open``, ``process`` and ``close`` work with."""
 
     __slots__ = (
-        "_find_options", "_phase", "_run", "_services", "_timestamp", "input_side_packets", "inputs", "node_name",
+        "_find_options", "_flush", "_phase", "_run", "_services", "_timestamp", "input_side_packets", "inputs", "node_name",
         "output_side_packets", "outputs",
     )  # fmt: skip
 
@@ -301,6 +304,7 @@ class CalculatorContext:
         self._find_options = find_options
         self._timestamp: int = UNSTARTED
         self._phase = "open"
+        self._flush: Callable[[CalculatorContext], None] | None = None
 
     @property
     def input_timestamp(self) -> Timestamp:
@@ -324,6 +328,17 @@ class CalculatorContext:
         """
         remove: Callable[[], None] = self._run.on_cancel(callback)
         return remove
+
+    def flush(self) -> None:
+        """Send what the outputs hold now, while ``process`` goes on: for long calls that have news on the way.
+
+        May be called by any thread for as long as ``process`` runs; nodes downstream and observers then get the packets at once,
+        on other threads. The rules of the streams hold as ever: timestamps increase, and a packet that is refused fails the
+        run. Where the graph has no thread for it (the application thread executor), or an earlier timestamp of this node is
+        still being processed (``max_in_flight``), the packets wait for that. In ``open`` and ``close`` it does nothing.
+        """
+        if self._flush is not None:
+            self._flush(self)
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter of the run; ``CalculatorGraph.counters`` has them."""

@@ -115,9 +115,10 @@ class _Calls:
             context = self.free.pop()
         else:
             context = node.new_context()
-            context._phase = "process"
+            node.begin_calls(context)
         call = _Call(context, timestamp)
         running.append(call)
+        node.sender = running[0].context
         fill(context, timestamp, packets)
         heappush(node.pool.heap, node.key)  # the next one may be ready as well
         return call
@@ -131,6 +132,7 @@ class _Calls:
             if not self.node.finish(first.context, first.timestamp, first.result):
                 return
             self.free.append(first.context)
+        self.node.sender = running[0].context if running else None
         heappush(self.node.pool.heap, self.node.key)
 
 

@@ -55,6 +55,7 @@ class NodeState:
         "process",
         "queues",
         "run",
+        "sender",
     )  # fmt: skip
 
     def __init__(self, run: Run, plan: NodePlan, key: int, pool: Pool, streams: list[StreamState]) -> None:
@@ -80,6 +81,8 @@ class NodeState:
         self.calculator: Calculator | None = None
         self.process: Callable[[CalculatorContext], Any] = _not_open
         self.context: CalculatorContext | None = None
+        self.sender: CalculatorContext | None = None
+        """The context whose packets are next to go out: of several calls at once, that of the first timestamp."""
 
     def can_open(self) -> bool:
         """Whether all side packets and the headers of all inputs are there."""
@@ -115,8 +118,14 @@ class NodeState:
             run.headers_known.add(stream.name)
         if not self.send(context, "open"):
             return False
-        context._phase = "process"
+        self.begin_calls(context)
+        self.sender = context
         return True
+
+    def begin_calls(self, context: CalculatorContext) -> None:
+        """Make a context ready for ``process``."""
+        context._phase = "process"
+        context._flush = self.flush
 
     def new_context(self) -> CalculatorContext:
         """A context with ports of its own."""
@@ -160,9 +169,11 @@ class NodeState:
         if not self.is_open or context is None or calculator is None:
             return
         self.is_open = False
+        self.sender = None
         self.run.steps[self.key] = do_nothing
         context._timestamp = DONE
         context._phase = "close"
+        context._flush = None
         for queue, stream, port in zip(self.queues, self.in_streams, context.inputs, strict=True):
             queue.clear()
             port.packet = Packet()
@@ -189,7 +200,8 @@ class NodeState:
         if self.context is not None:
             self.context.inputs = _NO_INPUTS
             self.context.outputs = _NO_OUTPUTS
-        self.context = self.calculator = None
+            self.context._flush = None
+        self.context = self.sender = self.calculator = None
         self.process = _not_open
         del self.run, self.handler
 
@@ -225,7 +237,9 @@ class NodeState:
                 bound = None
                 if port._pending:
                     packets = port._pending[:]
-                    port._pending.clear()
+                    del port._pending[
+                        : len(packets)
+                    ]  # not clear(): in a flush the call goes on, and may add one meanwhile
                     for packet in packets:
                         if packet._value is not NOTHING:
                             stream.send(packet)
@@ -244,6 +258,17 @@ class NodeState:
             self.run.fail(self._stream_failure(phase, error))
             return False
         return True
+
+    def flush(self, context: CalculatorContext) -> None:
+        """Send what a running call has in its outputs; from any thread, with or without the token."""
+        timestamp = context._timestamp
+
+        def send(_: Packet) -> None:
+            # Another context's turn, or another call by now: what this one sent goes out when it returns.
+            if context is self.sender and context._timestamp == timestamp:
+                self.send(context, "process")
+
+        context._run.interrupt(self.key, send)  # the context's: this node may have been released by then
 
     def show(self, observers: list[Observer], packet: Packet) -> bool:
         """Hand a packet to observers; False when one of them failed (the run has failed then)."""

@@ -179,6 +179,31 @@ class Scheduler(ABC):
 
         self._post(ended, ALWAYS, force=True)
 
+    def interrupt(self, key: int, act: Callable[[Packet], None]) -> None:
+        """Call ``act`` with the token held, although a call of the node ``key`` may go on meanwhile; by whoever can do it first.
+
+        This thread does it where the token is free, or is its own (it is inside that inline call). Else a worker comes, and
+        takes the token from the call; where the graph has no such thread, it is done when the call returns.
+        """
+        self._inbox.append((act, NO_PACKET))
+        thread = threading.get_ident()
+        was_inside = thread in self._inside
+        is_own = was_inside and self.claims.pop(key, self) is None
+        if is_own or self._token.acquire(blocking=False):
+            self._inside.add(thread)
+            try:
+                self._take_inbox()
+                self._dispatch()
+            finally:
+                if not was_inside:
+                    self._inside.discard(thread)
+                if is_own:
+                    self.claims[key] = None
+                else:
+                    self._token.release()
+        if self._inbox and not self.done.is_set():
+            self._want_thread(self._default)
+
     def _drain(self, pool: Pool, until: Callable[[], bool] | None = None) -> None:
         """Work until there is nothing that this pool may do now, or ``until()`` says that it is enough."""
         thread = threading.get_ident()
