@@ -85,6 +85,8 @@ def load_resources(
     on_step: Callable[[str, int, int], None] | None = None,
     supervision: Supervision | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    lanes: int = 1,
+    idle_unload_s: float | None = None,
 ) -> Resources:
     """Load what the nodes of a graph need; for a graph that needs nothing, an empty Resources.
 
@@ -95,12 +97,17 @@ def load_resources(
         on_step: called with (node name, steps done, steps in all) while a node works, on a thread of its own.
         supervision: how child processes are watched.
         cache_dir: where OpenVINO keeps compiled models, so that the next load is quicker; a node's ``plugin_config`` wins.
+        lanes: how many copies of each model to load; that many generations go on at once.
+        idle_unload_s: give a model's memory back after so many seconds without a request; the next one loads it again.
 
     Raises:
+        ValueError: ``lane`` or ``lanes`` is none of these.
         GraphError: a node's options are wrong or its model cannot be loaded; ``problems`` lists all of them.
     """
     if lane not in ("process", "thread"):
         raise ValueError(f'lane is "process" or "thread", not {lane!r}')
+    if lanes < 1:
+        raise ValueError(f"lanes is {lanes}; it has to be at least 1")
     nodes = _image_nodes(config)
     if not nodes:
         return Resources([])
@@ -113,6 +120,8 @@ def load_resources(
         on_step=on_step,
         supervision=supervision,
         cache_dir=None if cache_dir is None else os.fspath(cache_dir),
+        lanes=lanes,
+        idle_unload_s=idle_unload_s,
     )
     raise_problems("The nodes of this graph cannot get what they need.", problems)
     assert loaded is not None  # there were no problems

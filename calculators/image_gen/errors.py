@@ -96,6 +96,11 @@ def crashed_error(how: str) -> RequestError:
 NOT_STARTED: Final = "This model is not available: its engine could not be started again. The server's log says why."
 
 
+def closed_error() -> RequestError:
+    """The model has been unloaded while the request waited for it."""
+    return unavailable_error("This model has been unloaded.")
+
+
 def unavailable_error(reason: str, retry_after_s: float | None = None) -> RequestError:
     """The model cannot take requests now; later perhaps."""
     headers = [] if retry_after_s is None else [("retry-after", str(max(1, round(retry_after_s))))]

@@ -9,14 +9,23 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
-from calculators.image_gen.errors import NOT_STARTED, LoadError, cancelled_error, is_spoilt_by, unavailable_error
+from calculators.image_gen.errors import (
+    NOT_STARTED,
+    LoadError,
+    cancelled_error,
+    closed_error,
+    is_spoilt_by,
+    unavailable_error,
+)
 from calculators.image_gen.generation import (
     Cancellation,
     GenerationRequest,
@@ -30,6 +39,19 @@ from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IdleUnload:
+    """When an idle lane gives its model's memory back; the next request waits for the model to be loaded again.
+
+    Attributes:
+        after_s: seconds without a request.
+        clock: seconds that only grow; tests give another one.
+    """
+
+    after_s: float
+    clock: Callable[[], float] = time.monotonic
 
 
 class Lane(Protocol):
@@ -133,12 +155,17 @@ class QueuedLane(ABC):
 
     Args:
         name: for the thread and for messages.
+        idle: when to give the model back although the lane goes on; None for never.
     """
 
     kind = ""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, idle: IdleUnload | None = None) -> None:
         self.name = name
+        self._idle = idle
+        self._idle_since = 0.0
+        self._unloaded = False
+        """Whether the engine was given back for want of requests; the next one loads it again."""
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -167,7 +194,7 @@ class QueuedLane(ABC):
         try:
             with self._changed:
                 if self._closed:
-                    raise self._closed_error()
+                    raise closed_error()
                 if not job.ended:  # cancelled before it came
                     self._waiting.append(job)
                     self._changed.notify()
@@ -190,6 +217,8 @@ class QueuedLane(ABC):
             }
             if self._reason and not self._closed:
                 about.update(state="broken", reason=self._reason)
+            elif self._unloaded and about["state"] == "idle":
+                about["state"] = "unloaded"
             return about
 
     @property
@@ -205,7 +234,7 @@ class QueuedLane(ABC):
             self._waiting.clear()
             self._changed.notify()
         for job in jobs:
-            job.end(self._closed_error())
+            job.end(closed_error())
             job.cancellation.cancel()
         self._shut()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
@@ -234,7 +263,28 @@ class QueuedLane(ABC):
     def _mend(self) -> None:
         """Try to get an engine, while there is nothing else to do."""
 
+    def _unload(self) -> None:
+        """Give the engine back; called on the lane's thread alone, while there is nothing to do."""
+
+    def _unloads_in_s(self) -> float | None:
+        if self._idle is None or self._unloaded or self._reason:
+            return None
+        return max(0.0, self._idle_since + self._idle.after_s - self._idle.clock())
+
+    def _next_chore(self) -> tuple[float | None, Callable[[], None]]:
+        """What an idle lane does next by itself, and in how many seconds; None for never."""
+        unloads_s, mends_s = self._unloads_in_s(), self._mends_in_s()
+        if unloads_s is not None and (mends_s is None or unloads_s < mends_s):
+            return unloads_s, self._unload_now
+        return mends_s, self._mend
+
+    def _unload_now(self) -> None:
+        _log.info("%s: the model is unloaded: nobody has asked for it for a while", self.name)
+        self._unloaded = True
+        self._unload()
+
     def _serve(self) -> None:
+        self._note_idle()
         while self._serve_next():  # a call each: its variables, pictures among them, are gone while the lane waits
             pass
 
@@ -243,16 +293,15 @@ class QueuedLane(ABC):
         with self._changed:
             self._running = None
             self._changed.notify_all()
-            while not self._waiting and not self._closed:
-                pause_s = self._mends_in_s()
-                if pause_s is not None and pause_s <= 0:
-                    break
+            pause_s, chore = self._next_chore()
+            while not self._waiting and not self._closed and (pause_s is None or pause_s > 0):
                 self._changed.wait(pause_s)
+                pause_s, chore = self._next_chore()
             if self._closed:
                 return False
             job = self._running = self._waiting.popleft() if self._waiting else None
         if job is None:
-            self._mend()
+            chore()
         elif not job.ended:
             try:
                 outcome: GenerationResult | BaseException = self._run(job)
@@ -261,11 +310,13 @@ class QueuedLane(ABC):
             with self._changed:
                 self._running = None
                 self._served += 1
+                self._note_idle()
             job.end(outcome)
         return True
 
-    def _closed_error(self) -> Exception:
-        return unavailable_error("This model has been unloaded.")
+    def _note_idle(self) -> None:
+        if self._idle is not None:
+            self._idle_since = self._idle.clock()
 
 
 class Engine(Protocol):
@@ -288,25 +339,28 @@ class ThreadLane(QueuedLane):
         name: for the thread and for messages.
         engine: the loaded model.
         load_again: loads it again; raises LoadError.
+        idle: when to give the model back although the lane goes on.
     """
 
     kind = "thread"
 
-    def __init__(self, name: str, engine: Engine, load_again: Callable[[], Engine]) -> None:
-        super().__init__(name)
+    def __init__(
+        self, name: str, engine: Engine, load_again: Callable[[], Engine], idle: IdleUnload | None = None
+    ) -> None:
+        super().__init__(name, idle)
         self._engine: Engine | None = engine
         self._load_again = load_again
         self.start()
 
     @classmethod
-    def load(cls, name: str, load: LoadSettings, model: ModelInfo) -> ThreadLane:
+    def load(cls, name: str, load: LoadSettings, model: ModelInfo, idle: IdleUnload | None = None) -> ThreadLane:
         """A lane with the real engine.
 
         Raises:
             LoadError: the model cannot be loaded.
         """
         load_again = partial(load_engine, load, model)
-        return cls(name, load_again(), load_again)
+        return cls(name, load_again(), load_again, idle)
 
     def _run(self, job: Job) -> GenerationResult:
         if self._engine is None:
@@ -327,7 +381,11 @@ class ThreadLane(QueuedLane):
             _log.error("%s: the engine could not be loaded again: %s", self.name, error)
             raise unavailable_error(NOT_STARTED) from error
         self._reason = ""
+        self._unloaded = False
         return engine
+
+    def _unload(self) -> None:
+        self._engine = None
 
     def _shut(self) -> None:
         if self._thread.is_alive() and self._thread is not threading.current_thread():

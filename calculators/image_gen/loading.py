@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,7 +12,8 @@ from calculators.image_gen.adapters import routable_aliases
 from calculators.image_gen.calculator import SIDE_PACKET
 from calculators.image_gen.errors import LoadError
 from calculators.image_gen.generation import OnStep
-from calculators.image_gen.lane import Lane, ThreadLane
+from calculators.image_gen.lane import IdleUnload, Lane, ThreadLane
+from calculators.image_gen.lane_group import LaneGroup
 from calculators.image_gen.options import MODELS_PATH_MISSING, CheckedOptions, LoadSettings, Place, read_options
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.process_lane import ProcessLane, Supervision
@@ -89,6 +91,8 @@ def load_nodes(
     on_step: OnNodeStep | None = None,
     supervision: Supervision | None = None,
     cache_dir: str | None = None,
+    lanes: int = 1,
+    idle_unload_s: float | None = None,
 ) -> tuple[LoadedModels | None, list[Problem]]:
     """Load the models of all nodes; those with equal settings share one.
 
@@ -99,7 +103,8 @@ def load_nodes(
     problems += [problem for _, each in checked for problem in each.problems]
     if problems:
         return None, problems
-    lanes: dict[LoadSettings, Lane] = {}
+    idle = None if idle_unload_s is None else IdleUnload(idle_unload_s)
+    loaded: dict[LoadSettings, Lane] = {}
     pipelines: dict[str, Pipelines] = {}
     try:
         for node, each in checked:
@@ -108,25 +113,41 @@ def load_nodes(
             assert model is not None
             name = node.message.name
             title = f"{name} ({Path(settings.load.models_path).name})"
-            if settings.load not in lanes:
+            if settings.load not in loaded:
+                make = (
+                    partial(ProcessLane, title, settings.load, supervision, idle)
+                    if lane == "process"
+                    else partial(ThreadLane.load, title, settings.load, model, idle)
+                )
                 try:
-                    lanes[settings.load] = (
-                        ProcessLane(title, settings.load, supervision)
-                        if lane == "process"
-                        else ThreadLane.load(title, settings.load, model)
-                    )
+                    loaded[settings.load] = _make_lanes(make, lanes)
                 except LoadError as error:
                     problems.append(_load_problem(error, node))
                     continue
-            pipelines[name] = Pipelines(settings, model, lanes[settings.load], on_step=_step_of(name, on_step))
+            pipelines[name] = Pipelines(settings, model, loaded[settings.load], on_step=_step_of(name, on_step))
     except BaseException:
         problems.append(Problem("interrupted"))  # so that the lanes are closed below
         raise
     finally:
         if problems:
-            for each_lane in lanes.values():
+            for each_lane in loaded.values():
                 each_lane.close()
-    return (None, problems) if problems else (LoadedModels(pipelines, list(lanes.values())), [])
+    return (None, problems) if problems else (LoadedModels(pipelines, list(loaded.values())), [])
+
+
+def _make_lanes(make: Callable[[], Lane], count: int) -> Lane:
+    """One lane, or a group of several; none is left behind when one of them cannot be made."""
+    if count == 1:
+        return make()
+    made: list[Lane] = []
+    try:
+        while len(made) < count:
+            made.append(make())
+    except BaseException:
+        for lane in made:
+            lane.close()
+        raise
+    return LaneGroup(made)
 
 
 def _was_left_out(problem: Problem, node: CalculatorGraphConfig.Node) -> bool:

@@ -31,11 +31,12 @@ from calculators.image_gen.errors import (
     EngineSpoiltError,
     LoadError,
     cancelled_error,
+    closed_error,
     crashed_error,
     unavailable_error,
 )
 from calculators.image_gen.generation import GenerationResult, PartialImage
-from calculators.image_gen.lane import Job, QueuedLane
+from calculators.image_gen.lane import IdleUnload, Job, QueuedLane
 from calculators.image_gen.messages import Message, receive_message, send_message
 from calculators.image_gen.options import LoadSettings
 from graph_runtime.errors import StatusCode
@@ -92,6 +93,7 @@ class ProcessLane(QueuedLane):
         name: for messages.
         load: what to load.
         supervision: how the child is watched.
+        idle: when to end the child although the lane goes on.
 
     Raises:
         LoadError: the model cannot be loaded, or the child process ended over it.
@@ -99,8 +101,10 @@ class ProcessLane(QueuedLane):
 
     kind = "process"
 
-    def __init__(self, name: str, load: LoadSettings, supervision: Supervision | None = None) -> None:
-        super().__init__(name)
+    def __init__(
+        self, name: str, load: LoadSettings, supervision: Supervision | None = None, idle: IdleUnload | None = None
+    ) -> None:
+        super().__init__(name, idle)
         self._load = load
         self._supervision = supervision or Supervision()
         self._child: _Child | None = None
@@ -135,7 +139,7 @@ class ProcessLane(QueuedLane):
                 self._child = None
                 child.end()
                 if self._closed:
-                    raise self._closed_error() from ended
+                    raise closed_error() from ended
                 _log.error("%s: %s", self.name, ended)
                 if child.started_job:
                     job.end(crashed_error(ended.how))  # before the new child loads: the caller need not wait for that
@@ -159,7 +163,7 @@ class ProcessLane(QueuedLane):
             child = self._child = self._start_child()
         except LoadError as error:
             if self._closed:
-                raise self._closed_error() from error
+                raise closed_error() from error
             self._failed_starts += 1
             self._reason = error.message
             pause_s = min(_LONGEST_PAUSE_S, 2.0 ** (self._failed_starts - 1))
@@ -170,11 +174,17 @@ class ProcessLane(QueuedLane):
             raise unavailable_error(NOT_STARTED, retry_after_s=pause_s) from error
         if self._closed:  # a close() just now has seen it neither as starting nor as running
             child.end()
-            raise self._closed_error()
+            raise closed_error()
         self._failed_starts = 0
         self._reason = ""
-        self._restarts += 1
+        self._restarts += not self._unloaded
+        self._unloaded = False
         return child
+
+    def _unload(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
     def _mends_in_s(self) -> float | None:
         return max(0.0, self._next_attempt - self._supervision.clock()) if self._failed_starts else None
@@ -187,7 +197,7 @@ class ProcessLane(QueuedLane):
         child = self._starting = _Child(self.name, self._supervision.command)
         try:
             if self._closed:  # a close() that came before the line above has not seen this child
-                raise self._closed_error()
+                raise closed_error()
             child.load(self._load, self._supervision.load_s)
         except ChildEndedError as ended:
             child.end()

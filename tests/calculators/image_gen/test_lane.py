@@ -28,7 +28,7 @@ from calculators.image_gen.generation import (
     OnStep,
     PartialImage,
 )
-from calculators.image_gen.lane import ThreadLane
+from calculators.image_gen.lane import IdleUnload, ThreadLane
 
 WAIT_S = 20.0
 
@@ -308,6 +308,52 @@ def test_closing_ends_who_runs_and_who_waits(
     assert lane.describe()["state"] == "closed"
     with pytest.raises(RequestError, match="unloaded"):
         lane.generate(request("late"))
+    lane.close()
+
+
+def test_an_idle_lane_gives_its_engine_back_and_loads_it_for_the_next_request() -> None:
+    now_s = [0.0]
+    made: list[ScriptedEngine] = []
+
+    def load() -> ScriptedEngine:
+        made.append(ScriptedEngine())
+        return made[-1]
+
+    lane = ThreadLane("test", load(), load, IdleUnload(60.0, lambda: now_s[0]))
+
+    def pass_time(seconds: float) -> None:
+        now_s[0] += seconds
+        with lane._changed:
+            lane._changed.notify_all()
+
+    try:
+        pass_time(59.0)
+        assert lane.generate(request("a")).images == (b"a",)
+        pass_time(59.0)  # counted from the last request, not from the load
+        assert lane.generate(request("b")).images == (b"b",)
+        assert len(made) == 1
+        gone = threading.Event()
+        weakref.finalize(made.pop(), gone.set)
+        pass_time(60.0)
+        assert gone.wait(WAIT_S)
+        assert lane.describe()["state"] == "unloaded"
+        assert lane.trouble is None
+        assert lane.generate(request("c")).images == (b"c",)
+        assert lane.describe()["state"] == "idle"
+        assert len(made) == 1
+    finally:
+        lane.close()
+
+
+def test_a_lane_is_not_unloaded_while_somebody_waits_or_runs(
+    engine: ScriptedEngine, callers: ThreadPoolExecutor
+) -> None:
+    lane = ThreadLane("test", engine, lambda: pytest.fail("loaded again"), IdleUnload(1.0, lambda: 0.0))
+    first = callers.submit(lane.generate, request("hold"))
+    assert engine.entered.acquire(timeout=WAIT_S)
+    futures = queue_up(lane, callers, ["a", "b"])
+    engine.go_on.release()
+    assert [future.result(WAIT_S).images for future in [first, *futures]] == [(b"hold",), (b"a",), (b"b",)]
     lane.close()
 
 

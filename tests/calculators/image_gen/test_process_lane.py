@@ -21,6 +21,7 @@ import pytest
 from calculators.http_payload import RequestError
 from calculators.image_gen.errors import GenerationCancelledError, LoadError
 from calculators.image_gen.generation import Cancellation, GenerationRequest, PartialImage
+from calculators.image_gen.lane import IdleUnload
 from calculators.image_gen.options import LoadSettings
 from calculators.image_gen.process_lane import ProcessLane, Supervision
 from graph_runtime import StatusCode
@@ -49,11 +50,11 @@ MakeLane = Callable[..., ProcessLane]
 def make_lane(tmp_path: Path, clock: Clock) -> Iterator[MakeLane]:
     lanes: list[ProcessLane] = []
 
-    def make(**changes: float) -> ProcessLane:
+    def make(*, idle: IdleUnload | None = None, **changes: float) -> ProcessLane:
         supervision = Supervision(
             command=(FAKE_WORKER,), clock=clock, **{"load_s": WAIT_S, "stall_s": WAIT_S, **changes}
         )
-        lanes.append(ProcessLane("test", LoadSettings(str(tmp_path), ("CPU",)), supervision))
+        lanes.append(ProcessLane("test", LoadSettings(str(tmp_path), ("CPU",)), supervision, idle))
         return lanes[-1]
 
     yield make
@@ -305,6 +306,19 @@ def test_an_engine_that_does_not_come_back_is_tried_again_later(
     clock.now_s += 61
     assert lane.generate(request("ok")).images[0].startswith(b"ok")
     assert lane.describe()["state"] == "idle"
+
+
+def test_an_idle_lane_ends_its_child_and_starts_one_for_the_next_request(make_lane: MakeLane) -> None:
+    lane = make_lane(idle=IdleUnload(0.0))
+    for _ in range(2):
+        pid = int(lane.generate(request("env")).images[0])
+        assert ends(pid)
+    with lane._changed:
+        assert lane._changed.wait_for(lambda: lane.describe()["state"] == "unloaded", WAIT_S)
+    assert lane.describe() == {
+        "kind": "process", "state": "unloaded", "waiting": 0, "served": 2, "pid": None, "restarts": 0
+    }  # fmt: skip
+    assert lane.trouble is None
 
 
 def test_closing_ends_the_child_and_whoever_runs(make_lane: MakeLane, callers: ThreadPoolExecutor) -> None:
