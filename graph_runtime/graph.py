@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from operator import index as exact_int
 from typing import TYPE_CHECKING, Any
 
@@ -81,10 +82,10 @@ class CalculatorGraph:
             )
         self._plan = plan
         self._executors = dict(executors or {})
-        self._observers: list[tuple[str, Callable[[str, Packet], object], bool]] = []
+        self._observers: list[tuple[str, Observer]] = []
         self._run: Run | None = None
         self._last_side_packets: dict[str, Packet] = {}
-        self._outputs_seen = self._outputs_waited_for = 0
+        self._outputs_waited_for = 0
         self._services: dict[str, Any] = {}
         profiler = plan.config.profiler_config
         self._tracer = Tracer(profiler.trace_log_capacity or DEFAULT_CAPACITY) if profiler.trace_enabled else None
@@ -150,7 +151,7 @@ class CalculatorGraph:
             )
         if self._is_running():
             raise GraphError("observe_output_stream() is called during a run", code=StatusCode.FAILED_PRECONDITION)
-        self._observers.append((stream_name, callback_fn, observe_timestamp_bounds))
+        self._observers.append((stream_name, Observer(partial(callback_fn, stream_name), observe_timestamp_bounds)))
 
     def add_output_stream_poller(self, stream_name: str, observe_timestamp_bounds: bool = False) -> OutputStreamPoller:
         """An object to take the packets of any stream from, in all following runs.
@@ -203,13 +204,10 @@ class CalculatorGraph:
         }
         self._check_side_packets(side_packets)
         self._make_services()
-        observers = [
-            (name, Observer(self._counted(callback, name), bounds)) for name, callback, bounds in self._observers
-        ]
         run = Run(
             self._plan,
             side_packets,
-            observers,
+            self._observers,
             self._executors,
             deferred=deferred,
             loop=loop,
@@ -219,6 +217,7 @@ class CalculatorGraph:
         )
         if on_done is not None:
             run.call_when_done(on_done)
+        self._outputs_waited_for = self._outputs_told()
         self._run = run
         run.start()
 
@@ -265,9 +264,10 @@ class CalculatorGraph:
     # ---- during a run
 
     def add_packet_to_input_stream(self, stream: str, packet: Packet, timestamp: int = UNSET) -> None:
-        """Give a graph input a packet, at ``timestamp`` (microseconds) or at the packet's own; never runs user code.
+        """Give a graph input a packet, at ``timestamp`` (microseconds) or at the packet's own; processes nothing.
 
-        An empty packet moves the stream's bound to just after its timestamp. Packets for a closed stream are dropped.
+        An empty packet moves the stream's bound to just after its timestamp. A packet that is before the bound, or for a closed
+        stream, fails the run, unless nobody listens to the stream any more; the next call says so.
 
         Raises:
             InvalidArgumentError: the timestamp cannot be that of a packet, or the packet's type does not fit.
@@ -291,6 +291,7 @@ class CalculatorGraph:
                 check(packet)
             except GraphError as error:
                 run.post_failure(error)
+                run.settle()
                 raise combine("Graph has errors: ", [error]) from error
         run.add(stream, packet, wait=self.graph_input_stream_add_mode == GraphInputStreamAddMode.WAIT_TILL_NOT_FULL)
 
@@ -337,17 +338,18 @@ class CalculatorGraph:
             raise combine("CalculatorGraph::Run() failed: ", run.errors)
 
     def wait_for_observed_output(self, timeout_s: float | None = None) -> None:
-        """Return when an observed stream has given something since the last call.
+        """Return when something has come on an observed stream since the last call or the start of the run, its end included.
 
         Raises:
             GraphRuntimeError: the run is over (OUT_OF_RANGE, ``Graph is done.``), or the time is (DEADLINE_EXCEEDED).
         """
         run = self._started("WaitForObservedOutput")
-        if not run.wait_for(lambda: self._outputs_seen > self._outputs_waited_for, timeout_s):
+        if not run.wait_for(lambda: self._outputs_told() > self._outputs_waited_for, timeout_s):
             raise GraphError(f"No observed output within {timeout_s:g} s", code=StatusCode.DEADLINE_EXCEEDED)
-        if self._outputs_seen == self._outputs_waited_for:
+        told = self._outputs_told()
+        if told == self._outputs_waited_for:
             raise GraphError("Graph is done.", code=StatusCode.OUT_OF_RANGE)
-        self._outputs_waited_for = self._outputs_seen
+        self._outputs_waited_for = told
 
     def pause(self) -> None:
         """Start no further calls of nodes until ``resume``; those that run go on."""
@@ -406,8 +408,11 @@ class CalculatorGraph:
         return self._run is not None and bool(self._run.errors) and not self._run.is_over
 
     def get_combined_error_message(self) -> str:
-        """The text of all errors of the current run; "" when there are none."""
-        return combine("", self._run.errors).message if self._run is not None and self.has_error() else ""
+        """The code and the text of all errors of the current run; "" when there are none."""
+        if self._run is None or not self.has_error():
+            return ""
+        error = combine("CalculatorGraph::Run() failed: ", self._run.errors)
+        return f"{error.code.name}: {error.message}"
 
     # ---- seeing into it
 
@@ -434,12 +439,8 @@ class CalculatorGraph:
 
     # ---- helpers
 
-    def _counted(self, callback: Callable[[str, Packet], object], name: str) -> Callable[[Packet], None]:
-        def call(packet: Packet) -> None:
-            self._outputs_seen += 1
-            callback(name, packet)
-
-        return call
+    def _outputs_told(self) -> int:
+        return sum(observer.told for _, observer in self._observers)
 
     def _is_running(self) -> bool:
         return self._run is not None and not self._run.done.is_set()

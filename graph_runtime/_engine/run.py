@@ -24,10 +24,10 @@ from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._engine.throttle import Throttle
 from graph_runtime.calculator import STOP
 from graph_runtime.errors import GraphError, StatusCode, code_of, combine
-from graph_runtime.packet import Packet
+from graph_runtime.packet import NOTHING, Packet
 from graph_runtime.port_types import packet_mismatch, type_check
 from graph_runtime.tags import TagIndexName, TagMap
-from graph_runtime.timestamp import UNSET, debug_string
+from graph_runtime.timestamp import DONE, MAX, POST_STREAM, PRE_STREAM, UNSET, debug_string, next_allowed
 
 if TYPE_CHECKING:
     import asyncio
@@ -108,18 +108,30 @@ class Run(Scheduler):
         self._post(self._on_start, NO_PACKET)
 
     def add(self, name: str, packet: Packet, *, wait: bool) -> None:
-        """A packet for a graph input; its order is checked when it is taken from the inbox.
+        """A packet for a graph input. One that is out of order fails the run by the time this returns.
 
         Raises:
             GraphRuntimeError: the graph is throttled and ``wait`` is off (UNAVAILABLE).
         """
-        if name in self._closed_inputs:
-            return
         stream = self.graph_inputs[name]
         if not self._has_room(stream) and not self._may_add(stream, wait):
             raise GraphError("Graph is throttled.", code=StatusCode.UNAVAILABLE)
         stream.posted += 1
         self._post(stream.take, packet)
+        timestamp = packet._timestamp
+        if PRE_STREAM < timestamp < MAX and timestamp >= stream.posted_bound:
+            stream.posted_bound = timestamp + 1
+        else:
+            self._look_at_order(stream, packet)
+
+    def _look_at_order(self, stream: StreamState, packet: Packet) -> None:
+        """A packet that may be out of order was posted: if it is, let the stream say so at once, as MediaPipe's streams do."""
+        timestamp, bound = packet._timestamp, next_allowed(packet._timestamp)
+        fits = bound >= stream.posted_bound if packet._value is NOTHING else timestamp >= stream.posted_bound
+        if fits and (timestamp != POST_STREAM or stream.posted == 1):
+            stream.posted_bound = bound
+        else:
+            self.settle()
 
     def wait_for_room(self, name: str) -> None:
         """Return when a graph input can take a packet, or the run has failed or ended."""
@@ -130,6 +142,7 @@ class Run(Scheduler):
         """End one graph input."""
         if name not in self._closed_inputs:
             self._closed_inputs.add(name)
+            self.graph_inputs[name].posted_bound = DONE
             self._post(partial(self._on_close_input, self.graph_inputs[name]), NO_PACKET)
 
     def close_sources(self) -> None:
@@ -362,6 +375,9 @@ class Run(Scheduler):
         return opened
 
     def _finish(self, *, regular: bool) -> None:
+        for stream in self.graph_inputs.values():
+            # Whoever feeds the graph after its end is told that the stream is closed, if anybody listened to the end.
+            stream.is_watched = bool(stream.sinks or stream.observers)
         for node in self.nodes:
             node.close(regular=regular)
         for pool in self.pools.values():

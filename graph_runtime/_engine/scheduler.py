@@ -246,6 +246,20 @@ class Scheduler(ABC):
                 self.fail(_callback_failure(error))
         self.tell_watchers()
 
+    def settle(self) -> None:
+        """Take what lies in the inbox now, so that what is wrong with it is an error of the run when this returns."""
+        thread = threading.get_ident()
+        if thread in self._inside:
+            return
+        self._enter()
+        self._inside.add(thread)
+        try:
+            self._take_inbox()
+        finally:
+            self._inside.discard(thread)
+            self._token.release()
+        self._post(_nothing_more, NO_PACKET)  # for a thread that goes on with what has come of it
+
     def _on_pause(self, paused: bool, _: Packet) -> None:
         self._paused = paused
 
@@ -385,6 +399,10 @@ class Scheduler(ABC):
                 f"{what}() was called by a calculator or callback of the same graph: it would wait for itself",
                 code=StatusCode.FAILED_PRECONDITION,
             )
+
+
+def _nothing_more(_: Packet) -> None:
+    pass
 
 
 def _callback_failure(error: Exception) -> GraphError:

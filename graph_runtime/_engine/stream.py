@@ -30,24 +30,32 @@ Sink = tuple[deque[Packet], list[int], int]
 
 
 class Observer:
-    """One callback on a stream; with ``bounds`` it also gets empty packets for settled timestamps."""
+    """One callback on a stream; with ``bounds`` it also gets empty packets for settled timestamps.
 
-    __slots__ = ("bounds", "callback", "last")
+    It lives as long as its graph. What it was last told it remembers from one run to the next, as in MediaPipe: a later run
+    reports no settled timestamp before that.
+    """
 
-    def __init__(self, callback: Callable[[Packet], None], bounds: bool) -> None:
+    __slots__ = ("bounds", "callback", "last", "told")
+
+    def __init__(self, callback: Callable[[Packet], object], bounds: bool) -> None:
         self.callback = callback
         self.bounds = bounds
         self.last = PRE_STREAM - 1
+        self.told = 0
+        """How often something happened on the stream, its end included; ``wait_for_observed_output`` waits for that."""
 
     def packet(self, packet: Packet) -> None:
         """Hand a packet on."""
+        self.told += 1
         self.last = packet._timestamp
         self.callback(packet)
 
     def bound(self, bound: int) -> None:
         """Hand on the highest settled timestamp, when it is news and the stream is not done."""
+        self.told += 1
         if self.bounds and bound != DONE:
-            settled = previous_allowed(bound)
+            settled = POST_STREAM if bound == POST_STREAM else previous_allowed(bound)
             if settled > self.last and is_allowed_in_stream(settled):
                 self.last = settled
                 self.callback(Packet(NOTHING, settled))
@@ -64,9 +72,11 @@ class StreamState:
         "check",
         "header",
         "is_ordered",
+        "is_watched",
         "name",
         "observers",
         "posted",
+        "posted_bound",
         "quiet_bound",
         "run",
         "sinks",
@@ -84,8 +94,12 @@ class StreamState:
         self.posted = 0
         """Packets put into the inbox by whoever feeds this graph input; ``taken`` of them have left it."""
         self.taken = 0
+        self.posted_bound = PRE_STREAM
+        """The bound after all that was posted, for whoever feeds this graph input."""
         self.is_ordered = False
         """Whether any consumer cares for the order of timestamps (all handlers but Barrier do)."""
+        self.is_watched = False
+        """After the run: whether somebody listened to the stream until its end, who would refuse what still comes."""
         self.check: Callable[[Packet], None] | None = None
         self.run = run
 
@@ -112,12 +126,10 @@ class StreamState:
         if packet._value is NOTHING:
             self.move_bound(timestamp if isinstance(packet, BoundMark) else next_allowed(timestamp))
             return
-        if self.bound == DONE:
-            return  # closed: MediaPipe drops it without an error
-        if not self.sinks and not self.observers:
+        if not self.sinks and not self.observers and not self.is_watched:
             self.bound = max(self.bound, next_allowed(timestamp))
             return  # MediaPipe checks at the consumer, so an unconnected stream takes every timestamp
-        if self.is_ordered or self.observers:
+        if self.is_ordered or self.observers or self.is_watched:
             if not self.bound <= timestamp <= POST_STREAM or (
                 timestamp == POST_STREAM and self.bound != self.quiet_bound
             ):
@@ -142,10 +154,10 @@ class StreamState:
         Raises:
             GraphError: the bound is lower than one announced earlier.
         """
-        if bound == self.bound or self.bound == DONE:
+        if bound == self.bound:
             return
         if bound < self.bound:
-            if not self.sinks and not self.observers:
+            if not self.sinks and not self.observers and not self.is_watched:
                 return
             raise GraphError(
                 "SetNextTimestampBound must be called with a timestamp greater than or equal to the current bound. "

@@ -17,8 +17,10 @@ import pytest
 
 from graph_runtime import CalculatorGraph, GraphError, GraphInputStreamAddMode, Packet, Timestamp, packet_creator
 
-CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "mediapipe_cases.json").read_text(encoding="utf-8"))[
-    "cases"
+CASES: list[dict[str, Any]] = [
+    case
+    for file in ("mediapipe_cases.json", "measured_cases.json")
+    for case in json.loads((Path(__file__).parent / file).read_text(encoding="utf-8"))["cases"]
 ]
 VARIANTS = {
     "default": "",

@@ -422,3 +422,18 @@ def test_keywords_of_the_old_api(tmp_path: Any) -> None:
         CalculatorGraph(foo=1)
     with pytest.raises(FileNotFoundError, match="The path does not exist"):
         CalculatorGraph(binary_graph_path=tmp_path / "none")
+
+
+def test_the_combined_error_message_begins_with_the_code() -> None:
+    graph = CalculatorGraph(graph_config=PASS_THROUGH)
+    graph.start_run()
+    assert graph.get_combined_error_message() == ""
+    graph.add_packet_to_input_stream("in", Packet(1).at(5))
+    graph.add_packet_to_input_stream("in", Packet(1).at(3))
+    assert graph.has_error()
+    assert graph.get_combined_error_message().startswith(
+        "INVALID_ARGUMENT: CalculatorGraph::Run() failed: \nPacket timestamp"
+    )
+    with pytest.raises(GraphError):
+        graph.close()
+    assert graph.get_combined_error_message() == ""

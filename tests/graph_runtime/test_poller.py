@@ -101,8 +101,13 @@ def test_wait_for_observed_output() -> None:
     graph.add_packet_to_input_stream("in", Packet(1), 0)
     graph.wait_for_observed_output(TIMEOUT_S)
     graph.close()
+    graph.wait_for_observed_output(TIMEOUT_S)  # the end of the stream counts too
     with pytest.raises(RuntimeError, match="Graph is done"):
         graph.wait_for_observed_output(TIMEOUT_S)
+    graph.start_run()
+    with pytest.raises(GraphError) as info:
+        graph.wait_for_observed_output(timeout_s=0)
+    assert info.value.code == StatusCode.DEADLINE_EXCEEDED, "what came in the former run is not news"
 
 
 def test_a_paused_graph_starts_nothing_until_it_is_resumed() -> None:
