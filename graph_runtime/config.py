@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime.errors import GraphError, GraphFileNotFoundError, Problem, StatusCode
 from graph_runtime.options import find_options, register_options
 from graph_runtime.positions import FieldPath, Positions, line_starts
-from graph_runtime.text_scanner import Scan, missing_text, scan_text
+from graph_runtime.text_scanner import NodeSpan, Scan, missing_text, scan_text
 
 __all__ = [
     "BINARY_SUFFIXES",
@@ -40,6 +41,7 @@ BINARY_SUFFIXES: Final = (".binarypb", ".binpb", ".pb")
 """Files with these endings hold the binary form; all others hold text."""
 
 _PATH: Final = r"[^\s{}:\"']+\.(pbtxt|txtpb|textproto|binarypb|binpb|pb)"  # text that is a path and never a graph
+_BYTE_ORDER_MARK: Final = "\ufeff"  # some editors on Windows put it before UTF-8
 _MAX_ATTEMPTS: Final = 20  # every value that cannot be read costs one more parse
 _PARSE_ERRORS: Final = (text_format.ParseError, ProtobufError, RecursionError, ValueError)
 
@@ -54,6 +56,7 @@ class GraphSource:
         file: the file's name as it stands in messages, or None.
         text: what was parsed, or None where the graph came as bytes or as a message.
         problems: what is wrong with it; only ``read_graph(..., keep_problems=True)`` gives any.
+        gaps: positions of the nodes in which something is wrong, so that it was left out; None stands for the rest of the graph.
     """
 
     config: CalculatorGraphConfig
@@ -61,6 +64,7 @@ class GraphSource:
     file: str | None = None
     text: str | None = None
     problems: tuple[Problem, ...] = ()
+    gaps: frozenset[int | None] = frozenset()
 
 
 def parse_graph_config(source: Source, *, file: str | None = None) -> CalculatorGraphConfig:
@@ -101,8 +105,8 @@ def read_graph(source: Source, *, file: str | None = None, keep_problems: bool =
         reader.binary(source.SerializePartialToString())
     elif isinstance(source, str):
         reader = _Reader(file or "<string>")
-        reader.text(source)
-        text = source
+        text = source.removeprefix(_BYTE_ORDER_MARK)
+        reader.text(text)
     elif isinstance(source, bytes):
         reader = _Reader(file or "<bytes>")
         reader.binary(source)
@@ -120,7 +124,7 @@ def read_graph(source: Source, *, file: str | None = None, keep_problems: bool =
     problems = reader.problems
     if reader.config is None or (problems and not keep_problems):
         raise reader.error()
-    return GraphSource(reader.config, reader.positions, file, text, problems)
+    return GraphSource(reader.config, reader.positions, file, text, problems, frozenset(reader.gaps()))
 
 
 def to_text(message: Message) -> str:
@@ -150,10 +154,21 @@ class _Reader:
         self.positions = Positions(label)
         self.config: CalculatorGraphConfig | None = None
         self.found: list[tuple[int, Problem]] = []  # with the offset in the text, to sort by
+        self.nodes: list[NodeSpan] = []
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         return tuple(problem for _, problem in sorted(self.found, key=lambda pair: pair[0]))
+
+    def gaps(self) -> Iterator[int | None]:
+        """In which nodes the problems are; None for one outside of the nodes."""
+        spans = {node.start: node.end for node in self.nodes}
+        starts: list[int] = []
+        while (start := self.positions.offsets.get(("node", len(starts)))) is not None:
+            starts.append(start)
+        for offset, _ in self.found:
+            at = bisect.bisect_right(starts, offset) - 1
+            yield at if at >= 0 and offset < spans[starts[at]] else None
 
     def error(self) -> GraphError:
         problems = self.problems
@@ -183,11 +198,11 @@ class _Reader:
             return
         for attempt in range(_MAX_ATTEMPTS):
             scan = scan_text(text, CalculatorGraphConfig.DESCRIPTOR, _pb.POOL, self.positions.label)
-            self.positions = scan.positions
+            self.positions, self.nodes = scan.positions, scan.nodes
             if attempt == 0:  # what a later scan finds missing was blanked here
                 for finding in scan.findings:
                     self.add(finding.message, finding.offset, scan, finding.hint)
-            if scan.broken is not None and (scan.findings or scan.too_deep):
+            if scan.broken is not None and (scan.findings or scan.explained):
                 self.add(scan.broken[1], scan.broken[0], scan)
                 return
             gaps = [_gap(scan.entries, finding.offset) for finding in scan.findings if not finding.missing]
@@ -305,7 +320,7 @@ def _read_file(path: Path, reader: _Reader) -> str | None:
         reader.binary(data)
         return None
     try:
-        text = data.removeprefix(b"\xef\xbb\xbf").decode()  # some editors on Windows put this mark before UTF-8
+        text = data.removeprefix(_BYTE_ORDER_MARK.encode()).decode()
     except UnicodeDecodeError as error:
         reader.undecodable(error.object, error)
         return None

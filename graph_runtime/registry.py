@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from graph_runtime.calculator import Calculator
 from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.near_names import near_name
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -66,8 +66,8 @@ def find_calculator(name: str, package: str = "") -> type[Calculator]:
         if plug_in is not None:
             return _load(candidate, plug_in)
     shown = name.replace(".", "::")
-    near = difflib.get_close_matches(name, list(known_calculators()), n=1, cutoff=0.6)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
+    near = near_name(name, known_calculators(), "Calculator")
+    hint = f'; did you mean "{near}"?' if near else ""
     raise GraphError(
         f'No registered object with name: {shown}; Unable to find Calculator "{name}"{hint}', code=StatusCode.NOT_FOUND
     )

@@ -9,7 +9,7 @@ from google.protobuf import text_encoding
 
 # protobuf's Python parser uses Python's own codec, which warns of an unknown escape and keeps it; MediaPipe refuses it.
 _ESCAPE: Final = re.compile(
-    r"""\\(?:[abfnrtv'"\\] | [0-3][0-7]{0,2} | [4-7][0-7]?(?![0-7]) | x[0-9a-fA-F] | u[0-9a-fA-F]{4} | U[0-9a-fA-F]{8}
+    r"""\\(?:[abfnrtv?'"\\] | [0-3][0-7]{0,2} | [4-7][0-7]?(?![0-7]) | x[0-9a-fA-F] | u[0-9a-fA-F]{4} | U[0-9a-fA-F]{8}
       | (?P<bad>.))""",
     re.VERBOSE,
 )
@@ -21,12 +21,15 @@ def bad_escape(literal: str) -> re.Match[str] | None:
 
 
 def plain_literal(literal: str) -> str:
-    r"""A literal of the same length in which ``\u`` and ``\U`` escapes are the characters themselves, blanks behind it.
+    r"""A literal of the same length in which ``\u``, ``\U`` and ``\?`` escapes are the characters themselves, blanks behind it.
 
-    protobuf up to 4 reads such escapes wrongly: as Latin-1 bytes, or as the text of the escape.
+    protobuf up to 4 reads the first two wrongly: as Latin-1 bytes, or as the text of the escape. Its Python parser refuses the
+    last, which MediaPipe's takes.
     """
 
     def character(escape: re.Match[str]) -> str:
+        if escape[0] == r"\?":
+            return "?"
         if escape["bad"] or escape[0][1] not in "uU":
             return escape[0]
         code = int(escape[0][2:], 16)

@@ -137,12 +137,12 @@ def local_subgraphs(subgraphs: Subgraphs) -> dict[str, Definition]:
 
     Raises:
         AlreadyExistsError: two have one name.
-        GraphError: one cannot be read or has no name.
+        GraphError: one cannot be read at all, or has no name. What can be left out of one stands in its ``problems``.
     """
     pairs = subgraphs.items() if isinstance(subgraphs, Mapping) else ((None, each) for each in subgraphs)
     found: dict[str, Definition] = {}
     for name, target in pairs:
-        definition = _definition(target)
+        definition = _definition(target, keep_problems=True)
         key = name or (_type_of(definition) if isinstance(definition, GraphSource) else definition.__name__)
         if key in found:
             raise GraphError(f'two subgraphs have the name "{key}"', code=StatusCode.ALREADY_EXISTS)
@@ -219,14 +219,16 @@ def _describe(definition: Definition) -> str:
     return f"{definition.__module__}.{definition.__qualname__}"
 
 
-def _definition(target: object) -> Definition:
+def _definition(target: object, *, keep_problems: bool = False) -> Definition:
     if isinstance(target, type):
         if not issubclass(target, Subgraph):
             raise GraphError(
                 f"{target.__name__} is no subclass of graph_runtime.Subgraph", code=StatusCode.INVALID_ARGUMENT
             )
         return target
-    return target if isinstance(target, GraphSource) else read_graph(target)  # type: ignore[arg-type]  # it refuses others
+    if isinstance(target, GraphSource):
+        return target
+    return read_graph(target, keep_problems=keep_problems)  # type: ignore[arg-type]  # it refuses others
 
 
 def _type_of(graph: GraphSource) -> str:

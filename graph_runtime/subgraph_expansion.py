@@ -60,6 +60,7 @@ class Expansion:
         loose: streams that a subgraph offers and does not make, with a sentence on it.
         top: the places of the graph itself.
         origins: for nodes, packet generators and status handlers, by path, where they differ from the graph itself.
+        gaps: positions of the nodes that may lack what they need, because something in the text of it could not be read.
     """
 
     config: CalculatorGraphConfig
@@ -69,6 +70,7 @@ class Expansion:
     loose: dict[str, str]
     top: Origin
     origins: dict[FieldPath, Origin]
+    gaps: frozenset[int]
 
     def place(self, *path: str | int) -> str:
         """``file:line:column`` of a field of ``config``, in the text that it comes from."""
@@ -85,6 +87,7 @@ class Expansion:
 class _Part:
     message: Any  # a node, a packet generator or a status handler
     origin: Origin
+    has_gap: bool = False
 
 
 def expand(
@@ -122,6 +125,7 @@ class _Expander:
         self.config = CalculatorGraphConfig()
         self.config.CopyFrom(source.config)
         self.top = Origin(source.positions)
+        self.gaps = source.gaps
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.missing: set[str] = set()
@@ -133,8 +137,11 @@ class _Expander:
     def run(self, outer: CalculatorGraphConfig.Node) -> Expansion:
         config = self.config
         self._warn_of_idle(config, _IDLE_IN_GRAPH, "in a graph", self.top)
-        self._apply_options(config, outer, self.top, canonical_names(config.node))
-        parts = [_Part(node, Origin(self.top.positions, ("node", at))) for at, node in enumerate(config.node)]
+        self._apply_options(config, outer, self.top, canonical_names(config.node), self.gaps)
+        parts = [
+            _Part(node, Origin(self.top.positions, ("node", at)), at in self.gaps)
+            for at, node in enumerate(config.node)
+        ]
         for part in parts:
             self._warn_of_idle(part.message, _IDLE_ON_NODE, "on a node", part.origin, part.message.name or None)
         origins: dict[FieldPath, Origin] = {}
@@ -155,7 +162,8 @@ class _Expander:
             for part in added:
                 origins[field_name, len(have)] = part.origin
                 have.append(part.message)
-        return Expansion(config, self.problems, self.warnings, self.missing, self.loose, self.top, origins)
+        gaps = frozenset(at for at, part in enumerate(parts) if part.has_gap)
+        return Expansion(config, self.problems, self.warnings, self.missing, self.loose, self.top, origins, gaps)
 
     # ---- reporting
 
@@ -184,9 +192,16 @@ class _Expander:
                 )  # fmt: skip
 
     def _apply_options(
-        self, config: CalculatorGraphConfig, outer: CalculatorGraphConfig.Node, origin: Origin, names: Sequence[str]
+        self,
+        config: CalculatorGraphConfig,
+        outer: CalculatorGraphConfig.Node,
+        origin: Origin,
+        names: Sequence[str],
+        gaps: frozenset[int | None],
     ) -> None:
         for finding in apply_option_values(config, outer):
+            if finding.node in gaps or None in gaps:
+                continue  # options that could not be read are told already, and what they would have held is missed here
             self._report(
                 finding.message,
                 finding.code or StatusCode.INVALID_ARGUMENT,
@@ -215,7 +230,7 @@ class _Expander:
         self.count += 1
         use = Use(found[0], node_name, part.origin, _key(found[0], node))
         self._check_fields(node, node_name, part.origin)
-        graph = None if self._is_endless(use) else self._graph(found[1], node, use)
+        graph = None if self._is_endless(use) else self._graph(found[1], part, use)
         if graph is None:
             self.missing.update(name_of(entry) for entry in node.output_stream)
             return []
@@ -231,7 +246,7 @@ class _Expander:
         if config.packet_factory:
             text = f'Subgraph "{use.subgraph}" has a packet_factory, which no subgraph can have.'
             self._report(text, StatusCode.INTERNAL, inside, "packet_factory", 0, node=node_name, hint=_OLD)
-        self._apply_options(config, node, inside, names)
+        self._apply_options(config, node, inside, names, graph.gaps | ({None} if part.has_gap else set()))
         renamings = connect(config, inside, node, use, prefix, self._report)
         self.missing |= renamings.missing
         parts = []
@@ -239,7 +254,7 @@ class _Expander:
             origin = Origin(inside.positions, ("node", at), renamings.rename(message), use)
             message.name = name
             self._warn_of_idle(message, _IDLE_ON_NODE, "on a node", origin, name)
-            parts.append(_Part(message, origin))
+            parts.append(_Part(message, origin, part.has_gap or at in graph.gaps))
         for field_name, extra in self.extra.items():
             for at, message in enumerate(getattr(config, field_name)):
                 extra.append(_Part(message, Origin(inside.positions, (field_name, at), renamings.rename(message), use)))
@@ -271,10 +286,11 @@ class _Expander:
             self._report(text, StatusCode.INVALID_ARGUMENT, use.origin, "calculator", node=use.node)
         return True
 
-    def _graph(self, definition: Definition, node: CalculatorGraphConfig.Node, use: Use) -> GraphSource | None:
+    def _graph(self, definition: Definition, part: _Part, use: Use) -> GraphSource | None:
         """The graph behind a subgraph node, as far as it can be read."""
         if isinstance(definition, GraphSource):
             return definition
+        node: CalculatorGraphConfig.Node = part.message
         copy = CalculatorGraphConfig.Node()
         copy.CopyFrom(node)
         try:
@@ -283,7 +299,7 @@ class _Expander:
             problems: Iterable[Problem] = graph.problems
         except Exception as error:  # any error of a user's class is a problem of this node, never of the process
             graph, problems = None, error.problems if isinstance(error, GraphError) else ()
-            if not problems:
+            if not problems and not part.has_gap:
                 path = getattr(error, "path", ("calculator",))
                 self._report(f"{node.calculator}: {error}", code_of(error), use.origin, *path, node=use.node)
         inside = Origin(Positions(f"<{use.subgraph}>"), use=use)

@@ -17,6 +17,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from graph_runtime._pb import is_repeated, is_required
+from graph_runtime.near_names import near_name
 from graph_runtime.positions import FieldPath, Positions, line_starts
 from graph_runtime.string_literals import bad_escape, is_utf8, plain_literal
 
@@ -24,6 +25,21 @@ MAX_DEPTH: Final = 100
 """Messages nested deeper than this are refused; the limit that protobuf has for its binary format."""
 
 _MAX_HINTS: Final = 100  # did-you-mean takes a millisecond a name, and nobody reads more of them
+
+# Marks that text format has no use for, but people and programs around it have.
+_FOREIGN: Final = {
+    "%": "this is a graph template (%for, %if, %param, %name%), and templates are not supported; write the graph out, or make "
+    "it from options with a class: graph_runtime.Subgraph",
+    "/": "no field and no value begins with a slash; a comment begins with # and ends with its line",
+    "\ufeff": "a byte order mark stands inside the text; take it out",
+    "\0": "a NUL character stands in the text; if the file is UTF-16, save it as UTF-8",
+}
+
+_UNKNOWN_OPTIONS: Final = (
+    'nobody has registered that type; graph_runtime.register_options("its.proto") does, or --options_proto its.proto'
+)
+
+_ONE_ANY: Final = "each options message has a node_options { ... } of its own"
 
 _ANY: Final = "google.protobuf.Any"
 _NODE: Final = "mediapipe.CalculatorGraphConfig.Node"
@@ -76,7 +92,7 @@ class Scan:
         nodes: every node, outer ones before inner ones.
         literals: offset -> new text, of the same length, of literals that not every protobuf release reads rightly.
         broken: offset and text of the syntax error at which the scan ended, or None.
-        too_deep: whether that was the nesting.
+        explained: protobuf's own parser has nothing better to say of that error.
     """
 
     positions: Positions
@@ -85,7 +101,7 @@ class Scan:
     nodes: list[NodeSpan]
     literals: dict[int, str]
     broken: tuple[int, str] | None = None
-    too_deep: bool = False
+    explained: bool = False
 
     def node_at(self, offset: int) -> str | None:
         """The name of the node around an offset, or its calculator's where it has none; None outside of nodes."""
@@ -108,7 +124,7 @@ def scan_text(text: str, root: Descriptor, pool: DescriptorPool, label: str) -> 
         _Scanner(text, pool, scan, offsets).fields(root, (), 0, None, 0)
     except _BrokenTextError as broken:
         scan.broken = (broken.offset, broken.message)
-        scan.too_deep = broken.too_deep
+        scan.explained = broken.explained
     scan.findings.sort(key=lambda finding: finding.offset)
     return scan
 
@@ -130,11 +146,11 @@ def did_you_mean(name: str, possible: Iterable[str]) -> str | None:
 class _BrokenTextError(Exception):
     """The text is no text format from here on."""
 
-    def __init__(self, offset: int, message: str, *, too_deep: bool = False) -> None:
+    def __init__(self, offset: int, message: str, *, explained: bool = False) -> None:
         super().__init__(message)
         self.offset = offset
         self.message = message
-        self.too_deep = too_deep
+        self.explained = explained
 
 
 class _Scanner:
@@ -146,6 +162,7 @@ class _Scanner:
 
     def __init__(self, text: str, pool: DescriptorPool, scan: Scan, offsets: dict[FieldPath, int]) -> None:
         self.tokens = ((m.lastgroup or "", m[0], m.start()) for m in _TOKEN.finditer(text) if m.lastgroup != "blank")
+        self.text = text
         self.size = len(text)
         self.pool = pool
         self.scan = scan
@@ -168,10 +185,12 @@ class _Scanner:
         if not self.take(mark):
             raise self.broken(f'Expected "{mark}"')
 
-    def broken(self, message: str) -> _BrokenTextError:
-        return _BrokenTextError(
-            self.start, f"{message}, found {self.word[:40]!r}" if self.word else f"{message}, found the end"
-        )
+    def broken(self, message: str, *, explained: bool = False) -> _BrokenTextError:
+        foreign = _FOREIGN.get(self.word) if self.kind == "mark" else None
+        if foreign is not None:
+            return _BrokenTextError(self.start, foreign, explained=True)
+        found = repr(self.word[:40]) if self.word else "the end"
+        return _BrokenTextError(self.start, f"{message}, found {found}", explained=explained)
 
     def find(self, offset: int, message: str, hint: str | None = None) -> None:
         self.scan.findings.append(Finding(offset, message, hint))
@@ -179,16 +198,26 @@ class _Scanner:
     def suggest(self, name: str, possible: Iterable[str]) -> str | None:
         return did_you_mean(name, possible) if len(self.scan.findings) < _MAX_HINTS else None
 
+    def suggest_type(self, name: str, known: Iterable[str], ending: str) -> str | None:
+        """A hint for a name that no options message has: the one that was meant, or how others become known."""
+        if len(self.scan.findings) >= _MAX_HINTS:
+            return None
+        meant = near_name(name, known, ending)
+        return f'did you mean "{meant}"?' if meant else _UNKNOWN_OPTIONS
+
     def fields(self, message: Descriptor | None, path: FieldPath, opened: int, close: str | None, depth: int) -> None:
         """The fields of one message, up to its closing mark."""
         if depth > MAX_DEPTH:
-            raise _BrokenTextError(opened, f"messages are nested deeper than {MAX_DEPTH}", too_deep=True)
+            raise _BrokenTextError(opened, f"messages are nested deeper than {MAX_DEPTH}", explained=True)
         counts: dict[str, int] = {}
+        opened_to = self.end
         while close is None or not self.take(close):
             if self.kind == "end":
                 if close is None:
                     break
                 raise self.broken(f'Expected "{close}"')
+            if message is not None and message.full_name == _ANY and self.word == "[" and self.end > opened_to:
+                self.find(self.start, "Non-repeated Any specified multiple times", _ONE_ANY)
             self.entry(message, path, counts, depth)
         if message is not None:
             for field in message.fields:
@@ -221,7 +250,7 @@ class _Scanner:
         words = []
         while not self.take("]"):
             if self.kind in ("end", "string") or self.word in ("{", "}", "<", ">", "["):
-                raise self.broken('Expected "]"')
+                raise self.broken('Expected "]"', explained=True)
             words.append(self.word)
             self.advance()
         return "".join(words)
@@ -254,7 +283,8 @@ class _Scanner:
             if "/" in name:
                 hint = "a [type.googleapis.com/...] belongs into node_options"
             else:
-                hint = self.suggest(name, [known.full_name for known in self.pool.FindAllExtensions(message)])
+                known = [each.full_name for each in self.pool.FindAllExtensions(message)]
+                hint = self.suggest_type(name, known, "CalculatorOptions.ext")
             text = f'Extension "{name}" is not defined or is not an extension of "{message.full_name}"'
             self.find(start, text, hint)
             return None
@@ -273,7 +303,7 @@ class _Scanner:
             try:
                 inside = self.pool.FindMessageTypeByName(name)
             except KeyError:
-                hint = self.suggest(name, _options_types(self.pool))
+                hint = self.suggest_type(name, _options_types(self.pool), "CalculatorOptions")
         else:
             hint = f"here it is written [type.googleapis.com/{url.removesuffix('.ext')}]"
         if inside is None:
@@ -337,7 +367,7 @@ class _Scanner:
                 if bad is not None:
                     text = f"Invalid escape sequence {bad[0]} in string literal"
                     self.find(self.start + bad.start(), text, "a backslash itself is written \\\\")
-                if "\\u" in self.word.lower():
+                if "\\u" in self.word.lower() or "\\?" in self.word:
                     self.scan.literals[self.start] = plain_literal(self.word)
                 word += self.word[1:-1]
                 self.advance()
@@ -348,6 +378,8 @@ class _Scanner:
             elif self.node is not None and field is not None and field.full_name == f"{_NODE}.calculator":
                 self.node.calculator = word
         elif self.kind in ("name", "number"):
+            if self.kind == "number":
+                self.number()
             enum = field.enum_type if field is not None else None
             if field is not None and enum is not None and self.kind == "name" and word not in enum.values_by_name:
                 hint = self.suggest(word, enum.values_by_name.keys())
@@ -355,6 +387,18 @@ class _Scanner:
             self.advance()
         else:
             raise self.broken("Expected a value")
+
+    def number(self) -> None:
+        """Check a number for what protobuf's Python parser and MediaPipe's read differently; a lone minus is passed over."""
+        start, word = self.start, self.word
+        if word == "-":
+            self.advance()
+            between = self.text[start + 1 : self.start]
+            if self.kind not in ("name", "number") or between[-1:] not in (" ", "\t"):
+                raise self.broken("Expected a number right behind the minus")
+            self.scan.literals[start] = f" {between[:-1]}-"
+        elif word.startswith("+") or "_" in word:
+            self.find(start, f'Expected a number, got "{word}"')
 
 
 def _options_types(pool: DescriptorPool) -> set[str]:

@@ -79,7 +79,9 @@ class Validator:
         self.expansion = expand(source, subgraphs, outer)
         self.config = self.expansion.config
         self.warnings = tuple(self.expansion.warnings)
-        self.stages: list[list[Problem]] = [list(source.problems), self.expansion.problems]
+        unread = [graph for graph in (source, *(subgraphs or {}).values()) if isinstance(graph, GraphSource)]
+        self.unread = [problem for graph in unread for problem in graph.problems]
+        self.stages: list[list[Problem]] = [self.unread, self.expansion.problems]
         self.nodes = [CheckedNode(position, node) for position, node in enumerate(self.config.node)]
         self.graph_maps: dict[str, TagMap] = {}
         self.producers: dict[str, tuple[CheckedNode | None, int]] = {}
@@ -131,7 +133,7 @@ class Validator:
             return
         first = next(stage for stage in self.stages if stage)
         codes = {problem.code for problem in first}
-        heading = "Failed to parse:" if self.source.problems else "ValidatedGraphConfig Initialization failed."
+        heading = "Failed to parse:" if self.unread else "ValidatedGraphConfig Initialization failed."
         raise GraphError(
             "\n".join([heading, *map(str, problems)]),
             code=first[0].code if len(codes) == 1 else StatusCode.UNKNOWN,
@@ -254,15 +256,18 @@ class Validator:
             except GraphError as error:
                 self._problem(stage, error.message, error.code, "calculator", node=node)
                 continue
+            asked: list[type[Any]] = []
             contract = CalculatorContract(
                 node.name,
                 *(node.maps[field] for field in PORT_LISTS),
-                find_options=partial(find_options, node.message),
+                find_options=partial(_find_noting, asked, node.message),
                 max_in_flight=max(1, node.message.max_in_flight),
             )
             try:
                 node.calculator.get_contract(contract)
             except Exception as error:  # any error of a user's contract is a problem of this node, never of the process
+                if asked and node.position in self.expansion.gaps:
+                    continue  # it may well have missed what could not be read, which is told already
                 place_path = getattr(error, "path", ("calculator",))
                 self._problem(stage, f"{calculator}: {describe(error)}", code_of(error), *place_path, node=node)
                 self.causes.append(error)
@@ -477,6 +482,11 @@ def debug_name(node: CalculatorGraphConfig.Node, name: str) -> str:
         return f"{kind} stream: {entries[0]}" if len(entries) == 1 else f"{kind} streams: <{','.join(entries)}>"
 
     return f"[{node.calculator}, {streams('input', node.input_stream)}, and {streams('output', node.output_stream)}]"
+
+
+def _find_noting(asked: list[type[Any]], carrier: Any, message_class: type[Any]) -> Any:
+    asked.append(message_class)
+    return find_options(carrier, message_class)
 
 
 def _no_options(message_class: type[Any]) -> None:

@@ -93,6 +93,32 @@ def test_every_form_of_the_text_format_is_read() -> None:
     assert len(config.node) == 3
 
 
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [("- 7", -7), ("-\t7", -7), ("-\n  7", -7), ("- # seven\n 7", -7), ("-7", -7), ("0x1F", 31), ("017", 15)],
+)
+def test_numbers_are_read_as_in_mediapipe(number: str, value: int) -> None:
+    config = parse_graph_config(f"max_queue_size: {number} num_threads: 1")
+    assert (config.max_queue_size, config.num_threads) == (value, 1)
+
+
+@pytest.mark.parametrize("number", ["+1", "1_000"])
+def test_numbers_that_only_python_knows_are_refused(number: str) -> None:
+    assert problems_of(f"num_threads: {number}") == [f'g:1:14: Expected a number, got "{number}"']
+
+
+def test_a_question_mark_may_be_escaped() -> None:
+    assert parse_graph_config(r'package: "a\?" "\?\?=" num_threads: 1').package == "a???="
+
+
+def test_a_byte_order_mark_before_the_text_is_passed_over(tmp_path: Path) -> None:
+    text = "num_threads: 1\r\nnope: 2\r\n"
+    file = tmp_path / "g"
+    file.write_bytes(text.encode("utf-8-sig"))
+    for source in (f"\ufeff{text}", file):
+        assert problems_of(source)[0].startswith("g:2:1: Message type")
+
+
 def test_escaped_characters_are_read_by_every_protobuf_release() -> None:
     text = r"""node { name: "\u4e2d\U0001F600\u0022\u005c\u000a" 'é\303\251\\u4e2d' calculator: 5 } num_threads: 2"""
     kept = read_graph(text, keep_problems=True)
@@ -207,6 +233,82 @@ def test_options_in_the_wrong_place_are_told_the_right_one(inside: str, problem:
     (found,) = problems_of(f'node {{ name: "n" {inside} }}')
     assert 'node "n": ' in found
     assert problem in found
+
+
+UNKNOWN = (
+    'nobody has registered that type; graph_runtime.register_options("its.proto") does, or --options_proto its.proto'
+)
+
+
+def test_options_types_that_nobody_knows_are_all_named_with_the_way_to_make_them_known() -> None:
+    """As in a graph that was written for MediaPipe's own calculators."""
+    text = """\
+node {
+  calculator: "TensorCalculator"
+  options: { [mediapipe.TensorCalculatorOptions.ext] { scale: 0.5 anchors { x: 1 } size: [1, 2] } }
+  node_options: {
+    [type.googleapis.com / mediapipe.ModelSessionCalculatorOptions]: { name: "m" list :["a","b"] }
+  }
+}
+options { [mediapipe.WholeGraphOptions.ext] <> }
+graph_options { [type.googleapis.com/my.WholeGraph] { } }
+"""
+    assert problems_of(text) == [
+        'g:3:14: node "TensorCalculator": Extension "mediapipe.TensorCalculatorOptions.ext" is not defined or is not an '
+        f'extension of "mediapipe.CalculatorOptions"; {UNKNOWN}',
+        'g:5:5: node "TensorCalculator": Could not find type "type.googleapis.com/mediapipe.ModelSessionCalculatorOptions" '
+        f"stored in google.protobuf.Any; {UNKNOWN}",
+        'g:8:11: Extension "mediapipe.WholeGraphOptions.ext" is not defined or is not an extension of '
+        f'"mediapipe.MediaPipeOptions"; {UNKNOWN}',
+        f'g:9:17: Could not find type "type.googleapis.com/my.WholeGraph" stored in google.protobuf.Any; {UNKNOWN}',
+    ]
+
+
+def test_two_messages_in_one_any_are_refused() -> None:
+    """Only the last of them would count."""
+    gate, thinner = (f"[type.googleapis.com/mediapipe.{name}CalculatorOptions]" for name in ("Gate", "PacketThinner"))
+    assert problems_of(f"node {{ node_options {{ {gate} {{ allow: true }} {thinner} {{ }} }} }}") == [
+        "g:1:93: Non-repeated Any specified multiple times; each options message has a node_options { ... } of its own"
+    ]
+    (node,) = parse_graph_config(f"node {{ node_options {{ {gate} {{ }} }} node_options {{ {thinner} {{ }} }} }}").node
+    assert len(node.node_options) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('input_stream: "a"\n%for (x : names)%\nnode { input_stream: %x% }\n%end%\n', "2:1"),
+        ("num_threads: %count%", "1:14"),
+        ('node { %if (wanted)% calculator: "A" %end% }', "1:8"),
+        ("%param count : 3%\nnum_threads: 1", "1:1"),
+        ("num_threads: many node { calculator: %name% }", "1:38"),
+    ],
+)
+def test_templates_are_refused_as_such(text: str, place: str) -> None:
+    (problem,) = problems_of(text)
+    assert problem.startswith(
+        f"g:{place}: this is a graph template (%for, %if, %param, %name%), and templates are not supp"
+    )
+    assert problem.endswith("write the graph out, or make it from options with a class: graph_runtime.Subgraph")
+
+
+def test_percent_signs_in_strings_and_comments_make_no_template() -> None:
+    assert parse_graph_config('# 100 % sure\nnode { name: "100%" }').node[0].name == "100%"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("// of C\nnum_threads: 1", "g:1:1: no field and no value begins with a slash; a comment begins with #"),
+        ('node { name: "a" /* of C */ }', "g:1:18: no field and no value begins with a slash; a comment begins with #"),
+        ("num_threads: 1\n\ufeffnode { }", "g:2:1: a byte order mark stands inside the text; take it out"),
+        ("\0n\0u\0m\0", "g:1:1: a NUL character stands in the text; if the file is UTF-16, save it as UTF-8"),
+        ('node { options { [mediapipe.X.ext { a: "b" } } }', "g:1:35: Expected \"]\", found '{'"),
+    ],
+)
+def test_what_belongs_to_no_text_format_is_explained(text: str, problem: str) -> None:
+    (found,) = problems_of(text)
+    assert found.replace('node "a": ', "").startswith(problem)
 
 
 def test_missing_required_fields_are_at_the_message_that_lacks_them() -> None:

@@ -152,9 +152,9 @@ def test_nesting_ends_at_the_limit() -> None:
     def nested(depth: int) -> str:
         return "options { [mediapipe.TemplateSubgraphOptions.ext] { dict " + "{ arg { value { dict " * depth
 
-    assert not scan("node {" + nested(30)).too_deep
+    assert not scan("node {" + nested(30)).explained
     found = scan("node {" + nested(MAX_DEPTH))
-    assert found.too_deep
+    assert found.explained
     assert found.broken is not None
     assert found.broken[1] == "messages are nested deeper than 100"
 

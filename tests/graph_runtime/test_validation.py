@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from graph_runtime import GraphError, Plan, StatusCode, find_calculator
@@ -31,6 +33,52 @@ def test_an_unknown_calculator_has_a_place_and_a_suggestion() -> None:
     assert problem.startswith('g.pbtxt:3:15: node "x": No registered object with name: PassThruCalculator')
     assert 'Unable to find Calculator "PassThruCalculator"; did you mean "PassThroughCalculator"?' in problem
     assert code(text) == StatusCode.NOT_FOUND
+
+
+def test_names_that_share_no_more_than_an_ending_are_no_suggestion() -> None:
+    (problem,) = problems('node { calculator: "InferenceCalculator" }')
+    assert problem.endswith('Unable to find Calculator "InferenceCalculator"')
+
+
+UNKNOWN_OPTIONS = "options { [mediapipe.NobodysOptions.ext] { allow: true } }"
+
+
+def test_unknown_options_hide_no_other_problem_and_bring_no_others() -> None:
+    """The option_value, the contract that wants options, and the loop over them would all be right, were the type known."""
+    text = f"""
+        input_stream: "in"
+        options {{ [mediapipe.NobodysGraphOptions.ext] {{ allow: true }} }}
+        node {{
+          calculator: "ConstantSidePacketCalculator" output_side_packet: "PACKET:p" {UNKNOWN_OPTIONS}
+          option_value: "packet:options/packet" }}
+        node {{ calculator: "GateCalculator" input_stream: "in" output_stream: "gated" option_value: "allow:options/allow" }}
+        node {{ calculator: "NobodysCalculator" input_stream: "gated" {UNKNOWN_OPTIONS} }}
+        node {{ calculator: "PassThroughCalculator" input_stream: "in" input_stream: "gated" output_stream: "p"
+               {UNKNOWN_OPTIONS} }}
+        node {{ calculator: "PassThroughCalculator" input_stream: "lost" output_stream: "q" }}"""
+    found = [(problem.partition(": ")[0], problem.partition("; ")[0]) for problem in problems(text)]
+    assert [place for place, _ in found] == [
+        f"g.pbtxt:{at}" for at in ("3:19", "5:95", "8:80", "10:26", "8:28", "9:28", "11:66")
+    ]
+    assert [phrase in text for (_, text), phrase in zip(found, [*["is not defined or is not an extension"] * 4,
+        "No registered object with name: NobodysCalculator", "must use matching tags and indexes", '"lost"'], strict=True)
+    ] == [True] * 7  # fmt: skip
+
+
+def test_problems_of_subgraph_files_and_of_the_graph_that_uses_them_are_told_together(tmp_path: Path) -> None:
+    inner = tmp_path / "inner.pbtxt"
+    inner.write_text(
+        f'type: "Inner" input_stream: "IN:a" output_stream: "OUT:b"\n'
+        f'node {{ calculator: "NobodysCalculator" input_stream: "a" output_stream: "b" {UNKNOWN_OPTIONS} }}'
+    )
+    other = tmp_path / "other.pbtxt"
+    other.write_text('type: "Other"\nnope: 1')
+    with pytest.raises(GraphError) as info:
+        Plan('node { calculator: "Inner" output_stream: "OUT:x" nope: 2 }', file=GRAPH, subgraphs=[inner, other])
+    places = [problem.place or "" for problem in info.value.problems]
+    assert [place.removeprefix(f"{tmp_path}/") for place in places] == [
+        "g.pbtxt:1:51", "inner.pbtxt:2:87", "other.pbtxt:2:1", "inner.pbtxt:2:20",
+    ]  # fmt: skip
 
 
 def test_a_dangling_stream_names_the_streams_there_are() -> None:
