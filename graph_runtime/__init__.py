@@ -4,7 +4,7 @@ General layout, from the ground up; imports go downwards only, and nothing here 
 
 * ``errors``, ``timestamp``, ``image``, ``packet``, ``tags``: the words that everything else is written in.
 * ``contract``, ``calculator``, ``registry``: what authors of calculators use.
-* ``config``, ``positions``, ``_pb``: graph files and where things stand in them.
+* ``config``, ``positions``, ``_pb``: graph files and where things stand in them; ``options``, ``proto_files``: options of nodes.
 * ``subgraph`` (with ``subgraph_expansion``, ``subgraph_ports``, ``origins``, ``option_value``): graphs as nodes of other graphs.
 * ``validation`` (with ``sorting``, ``port_types``) and ``plan``: a graph file becomes a ``Plan``, or a list of problems.
 * ``_engine``: runs a Plan; the only place with threads and locks.
@@ -14,13 +14,15 @@ General layout, from the ground up; imports go downwards only, and nothing here 
 from graph_runtime import packet_creator, packet_getter
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.calculator import STOP, Calculator, CalculatorContext, Stop
-from graph_runtime.config import parse_graph_config, proto_path
+from graph_runtime.config import parse_graph_config
 from graph_runtime.contract import CalculatorContract
 from graph_runtime.errors import GraphError, Problem, StatusCode
 from graph_runtime.graph import CalculatorGraph, GraphInputStreamAddMode
 from graph_runtime.image import Image, ImageFormat, ImageFrame
+from graph_runtime.options import register_options
 from graph_runtime.packet import Packet, PacketType
 from graph_runtime.plan import Plan
+from graph_runtime.proto_files import proto_path
 from graph_runtime.registry import find_calculator, known_calculators, register_calculator
 from graph_runtime.subgraph import Subgraph, SubgraphContext, register_graph, register_subgraph
 from graph_runtime.timestamp import Timestamp
@@ -56,5 +58,6 @@ __all__ = [
     "proto_path",
     "register_calculator",
     "register_graph",
+    "register_options",
     "register_subgraph",
 ]

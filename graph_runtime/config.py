@@ -28,7 +28,6 @@ __all__ = [
     "Source",
     "find_options",
     "parse_graph_config",
-    "proto_path",
     "read_graph",
     "register_options",
     "to_text",
@@ -130,21 +129,6 @@ def read_graph(source: Source, *, file: str | None = None, keep_problems: bool =
 def to_text(message: Message) -> str:
     """A message in text format, options spelt out. ``str()`` would look Any types up in the process-wide pool."""
     return text_format.MessageToString(message, descriptor_pool=_pb.POOL)
-
-
-def proto_path() -> Path:
-    """The folder of the project's .proto files, for ``protoc -I``.
-
-    Raises:
-        FileNotFoundError: the installation lacks them.
-    """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "_proto", package.parent / "proto"):  # an installed package; a checkout
-        if (folder / "mediapipe" / "framework" / "calculator.proto").is_file():
-            return folder
-    raise FileNotFoundError(
-        f"the .proto files are neither in {package / '_proto'} nor beside {package}; install graph-runtime anew"
-    )
 
 
 class _Reader:

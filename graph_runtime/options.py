@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -11,7 +13,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from graph_runtime import _pb
-from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.errors import GraphError, GraphFileNotFoundError, StatusCode
+from graph_runtime.proto_files import compile_proto
 
 M = TypeVar("M", bound=Message)
 
@@ -59,21 +62,38 @@ def find_options(carrier: Message, message_class: type[M]) -> M | None:
     return found
 
 
-def register_options(source: type[Message] | FileDescriptorSet | bytes) -> list[type[Message]]:
+def register_options(
+    source: type[Message] | FileDescriptorSet | bytes | str | os.PathLike[str],
+    *,
+    proto_paths: Iterable[str | os.PathLike[str]] = (),
+) -> list[type[Message]]:
     """Make options messages known, so that graphs can use them by name.
 
     Args:
-        source: a message class of any pool, a descriptor set, or a serialized one (``protoc --include_imports
-            --descriptor_set_out``). Files that are known already (``mediapipe/framework/calculator.proto``) stay as
-            they are.
+        source: a message class of any pool; the path of a ``.proto`` file; or a descriptor set (``protoc --include_imports
+            --descriptor_set_out``) as a message, in serialized form or as the path of a file. The project's own files
+            (``mediapipe/framework/calculator.proto``) stay as they are, whatever the source says of them.
+        proto_paths: where imports of a ``.proto`` file are looked up, beside its own folder and ``proto_path()``.
 
-    Returns: the message classes of the files in their order, to read options with; of the class's own file for a class.
+    Returns: the message classes of the files in their order, to read options with; of the class's or ``.proto`` file alone, where
+    the source is one.
 
     Raises:
-        InvalidArgumentError: the descriptors are broken, incomplete, or clash with messages that are known already.
+        GraphFileNotFoundError: there is no such file.
+        InvalidArgumentError: a ``.proto`` file cannot be compiled, or the descriptors are broken, incomplete, or clash with
+            messages that are known already.
+        GraphRuntimeError: a ``.proto`` file needs a compiler, and there is none (FAILED_PRECONDITION).
     """
+    label = "" if isinstance(source, (bytes, FileDescriptorSet, type)) else f"{os.fspath(source)}: "
     only: str | None = None
     try:
+        if isinstance(source, (str, os.PathLike)):
+            path = Path(source)
+            if path.suffix == ".proto":
+                source = compile_proto(path, map(Path, proto_paths))
+                only = source.file[-1].name
+            else:
+                source = _read(path)
         if isinstance(source, bytes):
             source = FileDescriptorSet.FromString(source)
         if not isinstance(source, FileDescriptorSet):
@@ -84,7 +104,8 @@ def register_options(source: type[Message] | FileDescriptorSet | bytes) -> list[
         files = _pb.add_files(source)
     except (TypeError, ProtobufError) as error:
         raise GraphError(
-            f"these options cannot be registered: {' '.join(str(error).split())}", code=StatusCode.INVALID_ARGUMENT
+            f"{label}these options cannot be registered: {' '.join(str(error).split())}",
+            code=StatusCode.INVALID_ARGUMENT,
         ) from error
     return [
         GetMessageClass(message)
@@ -92,6 +113,17 @@ def register_options(source: type[Message] | FileDescriptorSet | bytes) -> list[
         if only in (None, file.name)
         for message in file.message_types_by_name.values()
     ]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise GraphFileNotFoundError(
+            f"The path does not exist: {path}", code=StatusCode.NOT_FOUND, place=str(path)
+        ) from error
+    except OSError as error:
+        raise GraphError(f"{path}: it cannot be read: {error}", code=StatusCode.UNKNOWN, place=str(path)) from error
 
 
 def _extension_data(carrier: Any, message_class: type[Message]) -> bytes | None:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
+from graph_runtime import register_options
 from server.backend import Backend
 from server.departures import departures
 from server.discovery import find_servables, models_dir
@@ -31,6 +33,7 @@ def build_app(settings: Settings) -> web.Application:
 
     Raises (at start):
         OSError: the model folder is not there, or is no folder.
+        GraphError: a file of ``options_proto`` cannot be used.
     """
     app = web.Application(middlewares=MIDDLEWARES)
     app[SETTINGS] = settings
@@ -60,6 +63,8 @@ async def servables(app: web.Application) -> AsyncIterator[None]:
     """Cleanup context: what is served; loading goes on in the background."""
     settings = app[SETTINGS]
     folder = models_dir(settings.models)
+    for file in settings.options_proto:
+        await in_thread("register options", partial(register_options, file))
     specs = await in_thread("find graphs", lambda: find_servables(folder))
     if not specs:
         _log.warning("no graph.pbtxt in or below %s: there is nothing to serve", folder)

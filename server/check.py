@@ -6,19 +6,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from calculators import check_resources
-from graph_runtime import GraphError, Plan, Problem
+from graph_runtime import GraphError, Plan, Problem, register_options
 from graph_runtime.config import read_graph
 from server.discovery import GRAPH_FILE, find_servables
 from server.interface import http_gap, interface_of, no_nodes
 from server.terminal import complain, say
 
 
-def check(paths: Sequence[Path]) -> int:
+def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
     """Print every problem of every graph, one a line, or that a graph is ok.
 
     Returns:
-        The exit code: 0 without problems, 1 with some, 2 if a path is not there or has no graph.
+        The exit code: 0 without problems, 1 with some, 2 if a path is not there or has no graph, or an options file is none.
     """
+    try:
+        for options_file in options_proto:
+            register_options(options_file)
+    except GraphError as error:
+        complain("check", str(error))
+        return 2
     graph_files: list[Path] = []
     for path in paths:
         found = _graph_files(path)

@@ -161,7 +161,7 @@ def _size(text: str) -> str:
 def _add_serve(commands: Any) -> None:
     parser = _add_command(commands, "serve", "serve the graphs of a model folder over HTTP", SERVE_HELP, _serve)
     for setting in fields(Settings):
-        shown = "" if setting.default is None or setting.name == "models" else f" (default: {setting.default})"
+        shown = "" if setting.default in (None, ()) else f" (default: {setting.default})"
         _add_flag(
             parser,
             f"--{setting.name}",
@@ -170,6 +170,7 @@ def _add_serve(commands: Any) -> None:
             type=_type(setting.metadata["parse"]),
             default=None,
             help=setting.metadata["help"] + shown,
+            **({"action": "extend"} if setting.default == () else {}),  # given twice, both count
         )
     parser.epilog = (
         f"Each flag can be an environment variable too: {ENVIRONMENT_PREFIX}REST_PORT=9000 and so on. A flag wins."
@@ -231,6 +232,11 @@ def _add_check(commands: Any) -> None:
     parser.add_argument(
         "paths", metavar="PATH", nargs="+", type=Path, help="a graph file, a model folder, or a folder of them"
     )
+    options_proto = next(setting.metadata for setting in fields(Settings) if setting.name == "options_proto")
+    _add_flag(
+        parser, "--options_proto", dest="options_proto", metavar=options_proto["metavar"],
+        type=_type(options_proto["parse"]), action="extend", default=None, help=options_proto["help"],
+    )  # fmt: skip
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -253,7 +259,7 @@ def _generate(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from server.check import check
 
-    return check(arguments.paths)
+    return check(arguments.paths, arguments.options_proto or ())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from graph_runtime import GraphError
 from server.app import build_app
 from server.discovery import GRAPH_FILE, bundled_models_dir, models_dir
 from server.keys import SERVABLES
@@ -34,7 +35,11 @@ _log = logging.getLogger("graph_runtime.server")
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM; returns the exit code: 0 after that, 1 if it cannot listen, 2 without a model folder."""
+    """Serve until SIGINT or SIGTERM.
+
+    Returns:
+        The exit code: 0 after a signal, 1 if it cannot listen, 2 without a model folder or if an options file cannot be used.
+    """
     logging.basicConfig(
         level=settings.log_level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -56,7 +61,11 @@ def serve(settings: Settings) -> int:
     with contextlib.ExitStack() as closing:
         for each in listening:
             closing.enter_context(each)
-        asyncio.run(_serve(settings, listening))
+        try:
+            asyncio.run(_serve(settings, listening))
+        except GraphError as error:  # of --options_proto: graphs themselves fail one by one, and the server goes on
+            complain("serve", str(error))
+            return 2
     _end_stuck_threads()
     return 0
 

@@ -66,6 +66,10 @@ def _address(text: str) -> str:
     return text.strip()
 
 
+def _files(text: str) -> tuple[Path, ...]:
+    return tuple(Path(each.strip()) for each in text.split(",") if each.strip())
+
+
 def _about(help_text: str, parse: Callable[[str], Any], metavar: str) -> dict[str, Any]:
     return {"help": help_text, "parse": parse, "metavar": metavar}
 
@@ -81,6 +85,14 @@ class Settings:
             "(default: ./models if there is one, else the model that comes with graph-runtime)",
             Path,
             "DIR",
+        ),
+    )
+    options_proto: tuple[Path, ...] = field(
+        default=(),
+        metadata=_about(
+            ".proto files, or descriptor sets, with the options messages of your own calculators",
+            _files,
+            "FILE[,FILE...]",
         ),
     )
     rest_port: int = field(default=8000, metadata=_about("TCP port for HTTP; 0 takes any free one", _port, "PORT"))
@@ -118,7 +130,8 @@ class Settings:
         for each in fields(cls):
             variable = ENVIRONMENT_PREFIX + each.name.upper()
             if flags.get(each.name) is not None:
-                given[each.name] = flags[each.name]
+                value = flags[each.name]
+                given[each.name] = tuple(value) if isinstance(value, list) else value  # argparse extends lists
             elif environment.get(variable):
                 try:
                     given[each.name] = each.metadata["parse"](environment[variable])

@@ -27,6 +27,7 @@ POOL: Final = DescriptorPool()
 
 _lock = threading.Lock()
 _files: list[descriptor_pb2.FileDescriptorProto] = []  # all that POOL holds, in the order in which they were added
+_own: set[str] = set()  # the names of the project's files
 _without_required: tuple[int, DescriptorPool] = (0, DescriptorPool())  # made from that many of them
 
 
@@ -42,18 +43,21 @@ def message_class(full_name: str, pool: DescriptorPool = POOL) -> type[Message]:
 def add_files(files: descriptor_pb2.FileDescriptorSet) -> list[FileDescriptor]:
     """Add files, each after the files that it imports, and make their message classes.
 
-    A file whose name the pool has already is left out: the pool's own stays in force.
+    A file that the pool has already is left out. Of the project's own and of protobuf's files, other releases may be in the set:
+    the pool's own stay in force.
 
     Returns: the descriptors of all files of the set, in its order.
 
     Raises:
-        TypeError: a file does not fit the pool (an import is missing, a name or an extension number is taken).
+        TypeError: a file does not fit the pool (an import is missing; its name, that of a message or an extension number is taken).
     """
     with _lock:
         found = []
         for file in files.file:
             if not _has_file(file.name):
                 _add_file(file)
+            elif file.name not in _own and not file.name.startswith("google/protobuf/"):
+                _compare(file)
             found.append(POOL.FindFileByName(file.name))
             for descriptor in found[-1].message_types_by_name.values():
                 _make_class(descriptor)
@@ -138,6 +142,32 @@ def _add_file(file: descriptor_pb2.FileDescriptorProto) -> None:
     _files.append(file)
 
 
+def _compare(file: descriptor_pb2.FileDescriptorProto) -> None:
+    """Refuse a file that has the name of another one; how it was compiled makes no difference."""
+    have = descriptor_pb2.FileDescriptorProto()
+    POOL.FindFileByName(file.name).CopyToProto(have)
+    if _fields(have.package, have) != _fields(file.package, file):
+        raise TypeError(
+            f"another file is registered under the name {file.name}, with other messages; a file is named by its path from the "
+            "folder in which imports are looked up, so give a folder further out (proto_paths), or call it something else"
+        )
+
+
+def _fields(scope: str, message: Any) -> set[tuple[object, ...]]:
+    """Names, numbers and types of all fields in a file or message, extensions and enum values too."""
+    found: set[tuple[object, ...]] = set()
+    for field in (*getattr(message, "field", ()), *message.extension):
+        type_name = field.type_name.rpartition(".")[2]  # the package is spelt out or not
+        found.add(
+            (scope, field.name, field.number, field.label, field.type, type_name, field.extendee.rpartition(".")[2])
+        )
+    for enum in message.enum_type:
+        found |= {(scope, enum.name, value.name, value.number) for value in enum.value}
+    for nested in (*getattr(message, "message_type", ()), *getattr(message, "nested_type", ())):
+        found |= {(scope, nested.name)} | _fields(f"{scope}.{nested.name}", nested)
+    return found
+
+
 def _relax(
     fields: Iterable[descriptor_pb2.FieldDescriptorProto], messages: Iterable[descriptor_pb2.DescriptorProto]
 ) -> None:
@@ -170,3 +200,4 @@ def _rebuild(full_name: str, data: bytes) -> Message:
 
 
 add_files(descriptor_pb2.FileDescriptorSet.FromString(Path(__file__).with_name("descriptors.binpb").read_bytes()))
+_own.update(file.name for file in _files)

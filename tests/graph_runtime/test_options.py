@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
@@ -150,6 +152,24 @@ def test_a_descriptor_set_can_be_registered(serialized: bool) -> None:
     (paint,) = register_options(files.SerializeToString() if serialized else files)
     found = find_options(node(f'options {{ [set{serialized}.Paint.ext] {{ color: "blue" }} }}'), paint)
     assert found == paint(color="blue")
+
+
+def test_a_descriptor_set_can_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "set.binpb"
+    file.write_bytes(FileDescriptorSet(file=[foreign_file("file.proto", "file", 500_000_004)]).SerializeToString())
+    (paint,) = register_options(file)
+    assert find_options(node('options { [file.Paint.ext] { color: "blue" } }'), paint) == paint(color="blue")
+
+
+def test_a_file_of_another_content_under_a_known_name_is_refused() -> None:
+    """Such as a second options.proto: it would have been left out without a word."""
+    first = foreign_file("twice.proto", "twice", 500_000_005)
+    register_options(FileDescriptorSet(file=[first]))
+    assert register_options(FileDescriptorSet(file=[first]))
+    with pytest.raises(
+        InvalidArgumentError, match=r"another file is registered under the name twice\.proto, with other mes"
+    ):
+        register_options(FileDescriptorSet(file=[foreign_file("twice.proto", "other", 500_000_006)]))
 
 
 @pytest.mark.parametrize(

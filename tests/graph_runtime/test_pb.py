@@ -25,7 +25,7 @@ from graph_runtime._pb.mediapipe.framework import calculator_pb2
 from graph_runtime._pb.mediapipe.framework.calculator_options_pb2 import CalculatorOptions
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime._pb.mediapipe.framework.stream_handler_pb2 import InputStreamHandlerConfig
-from graph_runtime.config import proto_path
+from graph_runtime.proto_files import proto_path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROTO_FILES = sorted(path.relative_to(proto_path()).as_posix() for path in proto_path().rglob("*.proto"))

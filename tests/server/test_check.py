@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 from server.cli import main
 from server.discovery import bundled_models_dir
@@ -61,6 +62,41 @@ def test_a_graph_without_http_streams_is_ok_and_its_line_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _check(PASS, tmp_path, capsys) == (0, [NO_HTTP])
+
+
+OWN_OPTIONS = """\
+input_stream: "in"
+output_stream: "out"
+node {
+  calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out"
+  node_options { [type.googleapis.com/checked.Options] { word: "x" } }
+}
+"""
+
+
+def test_options_of_ones_own_are_checked_with_their_proto_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines = _check(OWN_OPTIONS, tmp_path, capsys)
+    assert code == 1
+    assert lines[0].startswith('graph.pbtxt:5:18: node "PassThroughCalculator": Could not find type')
+    assert lines[0].endswith("or --options_proto its.proto")
+    file = FileDescriptorProto(name="checked.proto", package="checked", syntax="proto3")
+    message = file.message_type.add(name="Options")
+    message.field.add(
+        name="word", number=1, label=FieldDescriptorProto.LABEL_OPTIONAL, type=FieldDescriptorProto.TYPE_STRING
+    )
+    (tmp_path / "checked.binpb").write_bytes(FileDescriptorSet(file=[file]).SerializeToString())
+    assert main(["check", str(tmp_path), "--options-proto", str(tmp_path / "checked.binpb")]) == 0
+    assert NO_HTTP in capsys.readouterr().out
+
+
+def test_an_options_file_that_cannot_be_used_is_a_wrong_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "graph.pbtxt").write_text(PASS)
+    assert main(["check", str(tmp_path), "--options_proto", str(tmp_path / "none.proto")]) == 2
+    assert capsys.readouterr().err == f"graph-runtime check: The path does not exist: {tmp_path}/none.proto\n"
 
 
 def test_an_output_that_no_node_makes_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

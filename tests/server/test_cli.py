@@ -40,6 +40,11 @@ def test_flags_may_be_written_with_either_separator(served: list[Settings], sepa
     ]
 
 
+def test_options_files_may_be_listed_and_given_again(served: list[Settings]) -> None:
+    assert cli.main(["serve", "--options_proto", "a.proto, b.proto", "--options-proto", "c.binpb"]) == 0
+    assert served[0].options_proto == (Path("a.proto"), Path("b.proto"), Path("c.binpb"))
+
+
 def test_without_flags_the_environment_counts(served: list[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPH_RUNTIME_REST_PORT", "9")
     assert cli.main(["serve"]) == 0

@@ -278,3 +278,9 @@ def test_an_address_of_another_machine_is_told(models: Models, capsys: pytest.Ca
 def test_a_model_folder_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--models", str(tmp_path / "nowhere"), "--rest_port", "0"]) == 2
     assert capsys.readouterr().err == f"graph-runtime serve: model folder '{tmp_path}/nowhere' does not exist\n"
+
+
+def test_an_options_file_that_cannot_be_used_is_told(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["serve", "--models", str(models.folder), "--rest_port", "0", "--options_proto", "none.proto"]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.endswith("graph-runtime serve: The path does not exist: none.proto\n")
