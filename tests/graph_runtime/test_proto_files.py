@@ -57,7 +57,9 @@ def proto(folder: Path, name: str, text: str) -> Path:
 def scaled(options: str) -> list[float]:
     """What a graph makes of 3, scaled with these options."""
     graph = CalculatorGraph(
-        Plan(f'input_stream: "in" node {{ calculator: "Scale" input_stream: "in" output_stream: "out" {options} }}')
+        Plan(
+            f'input_stream: "in" node {{ calculator: "ScaleByOptions" input_stream: "in" output_stream: "out" {options} }}'
+        )
     )
     poller = graph.add_output_stream_poller("out")
     graph.start_run()
@@ -74,7 +76,7 @@ def test_a_calculator_reads_options_of_a_proto_file_in_both_spellings(tmp_path: 
     seen: list[type[Message]] = []
 
     @register_calculator
-    class Scale(Calculator):
+    class ScaleByOptions(Calculator):
         @classmethod
         def get_contract(cls, cc: CalculatorContract) -> None:
             cc.inputs[0].set(float)
