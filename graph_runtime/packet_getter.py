@@ -8,13 +8,34 @@ from google.protobuf.message import Message
 
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.image import Image, ImageFrame
-from graph_runtime.packet import IMAGE, IMAGE_FRAME, IMAGE_VECTOR, MATRIX, Packet, stored_type
+from graph_runtime.packet import (
+    FLOAT_ARRAY,
+    FLOAT_VECTOR,
+    IMAGE,
+    IMAGE_FRAME,
+    IMAGE_VECTOR,
+    INT,
+    INT8,
+    INT16,
+    INT64,
+    INT_ARRAY,
+    INT_VECTOR,
+    MATRIX,
+    PACKET_MAP,
+    PACKET_VECTOR,
+    UINT8,
+    UINT16,
+    UINT32,
+    UINT64,
+    Packet,
+    stored_type,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SIGNED: Final = ("int", "int8_t", "int16_t", "int64_t")
-_UNSIGNED: Final = ("uint8_t", "uint16_t", "uint32_t", "uint64_t")
+_SIGNED: Final = tuple(each.name for each in (INT, INT8, INT16, INT64))
+_UNSIGNED: Final = tuple(each.name for each in (UINT8, UINT16, UINT32, UINT64))
 
 
 def get_bool(packet: Packet) -> bool:
@@ -55,7 +76,7 @@ def get_bytes(packet: Packet) -> bytes:
 
 def get_int_list(packet: Packet) -> list[int]:
     """The values of a vector or array of ints; ValueError for another type."""
-    return list(_get(packet, list, ("::std::vector<int>", "int[]")))
+    return list(_get(packet, list, (INT_VECTOR.name, INT_ARRAY.name)))
 
 
 def get_bool_list(packet: Packet) -> list[bool]:
@@ -65,7 +86,7 @@ def get_bool_list(packet: Packet) -> list[bool]:
 
 def get_float_list(packet: Packet) -> list[float]:
     """The values of a vector or array of floats; ValueError for another type."""
-    return list(_get(packet, list, ("::std::vector<float>", "float[]")))
+    return list(_get(packet, list, (FLOAT_VECTOR.name, FLOAT_ARRAY.name)))
 
 
 def get_str_list(packet: Packet) -> list[str]:
@@ -75,12 +96,12 @@ def get_str_list(packet: Packet) -> list[str]:
 
 def get_packet_list(packet: Packet) -> list[Packet]:
     """The packets of a vector of packets; ValueError for another type."""
-    return list(_get(packet, list, ("::std::vector<mediapipe::Packet>",)))
+    return list(_get(packet, list, (PACKET_VECTOR.name,)))
 
 
 def get_str_to_packet_dict(packet: Packet) -> dict[str, Packet]:
     """The packets of a map from strings to packets; ValueError for another type."""
-    return dict(_get(packet, dict, ("::std::map<std::string, mediapipe::Packet>",)))
+    return dict(_get(packet, dict, (PACKET_MAP.name,)))
 
 
 def get_image_frame(packet: Packet) -> ImageFrame:
