@@ -150,17 +150,17 @@ class PortSpecs:
         """How many ports there are, of one tag or in all."""
         return len(self._ports) if tag is None else self.tag_map.num_entries(tag)
 
-    def complaints(self) -> list[str]:
-        """What does not fit between the node and the contract, in MediaPipe's words."""
-        texts = [
+    def missing(self) -> list[str]:
+        """The complaints about ports of the contract that the node lacks, in MediaPipe's words."""
+        return [
             f'Failed to get tag "{port.tag}" index {port.index}'
             for port in self._missing.values()
             if not port.is_optional
         ]
-        texts += [
-            f'Tag "{port.tag}" index {port.index} was not expected.' for port in self._ports if port.kind == UNDEFINED
-        ]
-        return texts
+
+    def undeclared(self) -> list[PortSpec]:
+        """The node's ports that the contract says nothing about."""
+        return [port for port in self._ports if port.kind == UNDEFINED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,14 +245,17 @@ class CalculatorContract:
 
 
 def complain_about_ports(contract: CalculatorContract, calculator: str) -> str | None:
-    """The text of everything that does not fit between a node's ports and its contract, or None."""
+    """The text of everything that does not fit between a node's ports and its contract, or None.
+
+    Output side packets that the contract does not declare are no complaint: MediaPipe accepts them.
+    """
     parts = [
-        (what, specs.complaints())
-        for what, specs in (
-            ("input streams", contract.inputs),
-            ("output streams", contract.outputs),
-            ("input side packets", contract.input_side_packets),
-            ("output side packets", contract.output_side_packets),
+        (what, specs.missing() + [f'Tag "{port.tag}" index {port.index} was not expected.' for port in extra])
+        for what, specs, extra in (
+            ("input streams", contract.inputs, contract.inputs.undeclared()),
+            ("output streams", contract.outputs, contract.outputs.undeclared()),
+            ("input side packets", contract.input_side_packets, contract.input_side_packets.undeclared()),
+            ("output side packets", contract.output_side_packets, ()),
         )
     ]
     texts = [

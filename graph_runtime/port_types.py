@@ -45,7 +45,9 @@ def check_types(what: str, node: str, consumer: PortSpec, producer: PortSpec) ->
 
 
 def _consistent(a: PortSpec, b: PortSpec) -> bool:
-    if ANY in (a.kind, b.kind) or UNDEFINED in (a.kind, b.kind):
+    if UNDEFINED in (a.kind, b.kind):  # an output side packet that its calculator does not declare
+        return False
+    if ANY in (a.kind, b.kind):
         return True
     if NONE in (a.kind, b.kind):
         return a.kind == b.kind

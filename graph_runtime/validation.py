@@ -415,7 +415,7 @@ class Validator:
                 self._problem(stage, text, code, "input_stream", inputs.source[port], node=node, hint=hint)
 
     def _warn_of_idle_outputs(self) -> None:
-        """Graph outputs that nobody makes; MediaPipe takes them without a word."""
+        """Graph outputs and side packets that nobody makes; MediaPipe takes them without a word."""
         outputs = self.graph_maps["output_stream"]
         found: list[Problem] = []
         for port, name in enumerate(outputs.names):
@@ -429,6 +429,16 @@ class Validator:
                     outputs.source[port],
                     hint=did_you_mean(name, self.producers) or f"the streams of the graph are: {have}",
                 )
+        for node in self.nodes:
+            side_outputs = node.maps["output_side_packet"]
+            for spec in [] if node.contract is None else node.contract.output_side_packets.undeclared():
+                place = side_outputs.source[side_outputs.names.index(spec.name)]
+                self._problem(
+                    found,
+                    f'the output side packet "{spec.name}" is never made: {node.message.calculator} declares no output '
+                    f'side packet with tag "{spec.tag}" and index {spec.index}',
+                    StatusCode.NOT_FOUND, "output_side_packet", place, node=node,
+                )  # fmt: skip
         self.warnings += tuple(found)
 
     def _check_types(self, stage: list[Problem]) -> None:

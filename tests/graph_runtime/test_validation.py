@@ -215,6 +215,31 @@ def test_unused_and_unknown_graph_outputs_are_accepted_with_a_warning() -> None:
     assert plan.graph_outputs == (("", 0, "outt"),)
 
 
+EXTRA = f'input_stream: "in"\n{PASS[:-1]}output_side_packet: "T:extra" }}'.replace("PassThroughCalculator", "Merge")
+
+
+def test_a_side_packet_output_that_the_calculator_does_not_declare_is_accepted_with_a_warning() -> None:
+    plan = Plan(EXTRA, file=GRAPH)
+    assert [str(warning) for warning in plan.warnings] == [
+        'g.pbtxt:2:88: node "Merge": the output side packet "extra" is never made: '
+        'Merge declares no output side packet with tag "T" and index 0'
+    ]
+
+
+@pytest.mark.parametrize(
+    "consumer",
+    [
+        pytest.param('calculator: "PassThroughCalculator" input_side_packet: "extra"', id="any type"),
+        pytest.param('calculator: "CountTo" input_side_packet: "N:extra" output_stream: "n"', id="int"),
+    ],
+)
+def test_a_side_packet_that_the_calculator_does_not_declare_fits_no_consumer(consumer: str) -> None:
+    text = f"{EXTRA} node {{ {consumer} }}"
+    (problem,) = problems(text)
+    assert 'but the connected output side packet will be of type "[Undefined Type]"' in problem
+    assert code(text) == StatusCode.UNKNOWN
+
+
 def test_canonical_names_number_nodes_that_share_one() -> None:
     text = 'input_stream: "in"' + "".join(
         f'node {{ calculator: "PassThroughCalculator" input_stream: "in" output_stream: "o{i}" }}' for i in range(2)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from graph_runtime import CalculatorGraph, Packet, StatusCode
+from graph_runtime import CalculatorGraph, GraphError, Packet, StatusCode
 from graph_runtime import packet_creator as create
 from graph_runtime.timestamp import MAX, POST_STREAM, PRE_STREAM
 
@@ -196,6 +196,16 @@ def test_several_constants_follow_the_indexes() -> None:
     ports = 'output_side_packet: "PACKET:1:b" output_side_packet: "PACKET:0:a"'
     packets = side_packets_of(constant("packet { int_value: 256 } packet { bool_value: true }", ports), {}, "a", "b")
     assert [packet.value for packet in packets] == [256, True]
+
+
+def test_constants_leave_side_packets_with_other_tags_alone() -> None:
+    ports = 'output_side_packet: "plain" output_side_packet: "PACKET:p" output_side_packet: "OTHER:q"'
+    graph = CalculatorGraph(graph_config=constant("packet { int_value: 7 }", ports))
+    graph.start_run()
+    graph.wait_until_done()
+    assert graph.get_output_side_packet("p").value == 7
+    with pytest.raises(GraphError, match='The output side packet "plain" is unavailable.'):
+        graph.get_output_side_packet("plain")
 
 
 @pytest.mark.parametrize(
