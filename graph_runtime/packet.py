@@ -153,6 +153,7 @@ FLOAT_ARRAY: Final = PacketType("float []", list)
 IMAGE_FRAME: Final = PacketType("::mediapipe::ImageFrame", ImageFrame)
 IMAGE: Final = PacketType("::mediapipe::Image", Image)
 IMAGE_VECTOR: Final = PacketType("::std::vector<::mediapipe::Image>", list)
+TIMESTAMP: Final = PacketType("::mediapipe::Timestamp", Timestamp)
 MATRIX: Final = PacketType(
     "Eigen::Matrix<float, -1, -1, 0, -1, -1>", object
 )  # a numpy array, which is not imported here
@@ -162,7 +163,7 @@ _NATIVE: Final = {
     for each in (
         BOOL, INT, INT8, INT16, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT, DOUBLE, STRING,
         INT_VECTOR, BOOL_VECTOR, FLOAT_VECTOR, STRING_VECTOR, PACKET_VECTOR, PACKET_MAP, INT_ARRAY, FLOAT_ARRAY,
-        IMAGE_FRAME, IMAGE, IMAGE_VECTOR, MATRIX,
+        IMAGE_FRAME, IMAGE, IMAGE_VECTOR, MATRIX, TIMESTAMP,
     )
 }  # fmt: skip
 _NAMES_OF_BUILTINS: Final = {bool: "bool", int: "int", float: "float", str: "string"}

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from calculators.core.checks import require
-from calculators.core.vector_types import UINT64_VECTOR, declare
+from calculators.core.names import CONCATENATIONS
+from calculators.core.vector_types import PerElement, declare, per_element
 from graph_runtime._pb.mediapipe.calculators.core.concatenate_vector_calculator_pb2 import (
     ConcatenateVectorCalculatorOptions,
 )
 from graph_runtime.calculator import Calculator, CalculatorContext
 from graph_runtime.contract import CalculatorContract
-from graph_runtime.packet import (
-    BOOL,
-    BOOL_VECTOR,
-    FLOAT,
-    FLOAT_VECTOR,
-    INT,
-    INT_VECTOR,
-    STRING,
-    STRING_VECTOR,
-    UINT64,
-    Packet,
-    PacketType,
-)
+from graph_runtime.packet import Packet
 
 
-class ConcatenateVectorCalculator(Calculator):
+class ConcatenateVectorCalculator(PerElement, Calculator):
     """Sends, at each input timestamp, one list of what the untagged inputs have, in the order of their indexes.
 
     An input carries single elements or lists (also tuples); empty inputs are skipped. With the option
@@ -34,9 +23,6 @@ class ConcatenateVectorCalculator(Calculator):
 
     Source: MediaPipe ``calculators/core/concatenate_vector_calculator.h``.
     """
-
-    item_type: ClassVar[PacketType | None] = None
-    vector_type: ClassVar[PacketType | None] = None
 
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
@@ -66,36 +52,4 @@ class ConcatenateVectorCalculator(Calculator):
         cc.outputs[0].add_packet(Packet(joined, cc.input_timestamp, packet_type=self.vector_type))
 
 
-class ConcatenateFloatVectorCalculator(ConcatenateVectorCalculator):
-    """For float."""
-
-    item_type = FLOAT
-    vector_type = FLOAT_VECTOR
-
-
-class ConcatenateInt32VectorCalculator(ConcatenateVectorCalculator):
-    """For int."""
-
-    item_type = INT
-    vector_type = INT_VECTOR
-
-
-class ConcatenateUInt64VectorCalculator(ConcatenateVectorCalculator):
-    """For uint64_t."""
-
-    item_type = UINT64
-    vector_type = UINT64_VECTOR
-
-
-class ConcatenateBoolVectorCalculator(ConcatenateVectorCalculator):
-    """For bool."""
-
-    item_type = BOOL
-    vector_type = BOOL_VECTOR
-
-
-class ConcatenateStringVectorCalculator(ConcatenateVectorCalculator):
-    """For strings."""
-
-    item_type = STRING
-    vector_type = STRING_VECTOR
+globals().update(per_element(ConcatenateVectorCalculator, "Concatenate{}VectorCalculator", CONCATENATIONS))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from calculators.core.checks import require
 from graph_runtime.calculator import Calculator, CalculatorContext
 from graph_runtime.contract import CalculatorContract
-from graph_runtime.packet import Packet
-from graph_runtime.timestamp import Timestamp, next_allowed
+from graph_runtime.packet import TIMESTAMP, Packet
+from graph_runtime.timestamp import next_allowed
 
 
 class BeginItemLoopCalculator(Calculator):
@@ -33,7 +33,7 @@ class BeginItemLoopCalculator(Calculator):
             if port.tag in ("ITEM", "CLONE"):
                 port.set_any()
         cc.outputs["ITEM"].set_same_as(cc.inputs["ITEM"])
-        cc.outputs["BATCH_END"].set(Timestamp)
+        cc.outputs["BATCH_END"].set(TIMESTAMP)
         for index in range(count):
             cc.outputs["CLONE", index].set_same_as(cc.inputs["CLONE", index])
         cc.set_process_timestamp_bounds()
@@ -57,7 +57,7 @@ class BeginItemLoopCalculator(Calculator):
                     # An empty one moves the bound: the loop does not wait for it.
                     cc.outputs["CLONE", index].add_packet(cc.inputs["CLONE", index].packet.at(self.timestamp))
                 self.timestamp += 1
-        cc.outputs["BATCH_END"].add(cc.input_timestamp, self.timestamp - 1)
+        cc.outputs["BATCH_END"].add_packet(Packet(cc.input_timestamp, self.timestamp - 1, packet_type=TIMESTAMP))
         if is_empty:
             for output in cc.outputs:
                 output.set_next_timestamp_bound(self.timestamp)
@@ -77,7 +77,7 @@ class EndItemLoopCalculator(Calculator):
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs["ITEM"].set_any()
-        cc.inputs["BATCH_END"].set(Timestamp)
+        cc.inputs["BATCH_END"].set(TIMESTAMP)
         for index in range(cc.outputs.num_entries("ITEM")):
             cc.outputs["ITEM", index].set_same_as(cc.inputs["ITEM"])
 

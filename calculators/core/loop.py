@@ -11,30 +11,17 @@ Between the two, packets have timestamps of their own, counted 0, 1, 2 ... over 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from calculators.core.checks import require
-from calculators.core.vector_types import UINT64_VECTOR, declare, elements
+from calculators.core.names import BEGIN_LOOPS, END_LOOPS
+from calculators.core.vector_types import PerElement, declare, elements, per_element
 from graph_runtime.calculator import Calculator, CalculatorContext
 from graph_runtime.contract import CalculatorContract
-from graph_runtime.packet import (
-    BOOL,
-    BOOL_VECTOR,
-    FLOAT,
-    FLOAT_VECTOR,
-    INT,
-    INT_VECTOR,
-    STRING,
-    STRING_VECTOR,
-    UINT64,
-    Packet,
-    PacketType,
-)
-from graph_runtime.timestamp import Timestamp, next_allowed
+from graph_runtime.packet import TIMESTAMP, Packet
+from graph_runtime.timestamp import next_allowed
 
 
-class BeginLoopCalculator(Calculator):
-    """Sends the elements of the list in ``ITERABLE`` one by one to ``ITEM``; elements of any type. Subclasses fix the type.
+class BeginLoopCalculator(PerElement, Calculator):
+    """Sends the elements of the list in ``ITERABLE`` one by one to ``ITEM``; elements of any type; subclasses fix it.
 
     ``CLONE:i`` inputs (optional) are repeated on ``CLONE:i`` for every element. ``BATCH_END`` gets the list's timestamp, a
     Timestamp, together with the last element. A list without elements, or a settled timestamp without a list, takes up one
@@ -43,18 +30,15 @@ class BeginLoopCalculator(Calculator):
     Source: MediaPipe ``calculators/core/begin_loop_calculator.h``.
     """
 
-    item_type: ClassVar[PacketType | None] = None
-    iterable_type: ClassVar[PacketType | None] = None
-
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs["TICK"].set_any().optional()
         require(cc.inputs.has_tag("ITERABLE"), "The input stream ITERABLE is required.")
         require(cc.outputs.has_tag("ITEM"), "The output stream ITEM is required.")
         require(cc.outputs.has_tag("BATCH_END"), "The output stream BATCH_END is required.")
-        declare(cc.inputs["ITERABLE"], cls.iterable_type)
+        declare(cc.inputs["ITERABLE"], cls.vector_type)
         declare(cc.outputs["ITEM"], cls.item_type)
-        cc.outputs["BATCH_END"].set(Timestamp)
+        cc.outputs["BATCH_END"].set(TIMESTAMP)
         count = cc.inputs.num_entries("CLONE")
         require(count == cc.outputs.num_entries("CLONE"), "The number of CLONE inputs and outputs must match.")
         for index in range(count):
@@ -77,13 +61,13 @@ class BeginLoopCalculator(Calculator):
             self.timestamp += 1
         if not items:
             self.timestamp += 1
-        cc.outputs["BATCH_END"].add(cc.input_timestamp, self.timestamp - 1)
+        cc.outputs["BATCH_END"].add_packet(Packet(cc.input_timestamp, self.timestamp - 1, packet_type=TIMESTAMP))
         if not items:
             for output in cc.outputs:
                 output.set_next_timestamp_bound(self.timestamp)
 
 
-class EndLoopCalculator(Calculator):
+class EndLoopCalculator(PerElement, Calculator):
     """Collects the packets of ``ITEM`` and sends them as one list to ``ITERABLE`` when ``BATCH_END`` comes, at the time in it.
 
     A batch without any packet only moves the timestamp bound past that time. Elements are of any type; subclasses fix it.
@@ -91,17 +75,14 @@ class EndLoopCalculator(Calculator):
     Source: MediaPipe ``calculators/core/end_loop_calculator.h``.
     """
 
-    item_type: ClassVar[PacketType | None] = None
-    iterable_type: ClassVar[PacketType | None] = None
-
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         require(cc.inputs.has_tag("BATCH_END"), "Missing BATCH_END tagged input_stream.")
         require(cc.inputs.has_tag("ITEM"), "The input stream ITEM is required.")
         require(cc.outputs.has_tag("ITERABLE"), "The output stream ITERABLE is required.")
-        cc.inputs["BATCH_END"].set(Timestamp)
+        cc.inputs["BATCH_END"].set(TIMESTAMP)
         declare(cc.inputs["ITEM"], cls.item_type)
-        declare(cc.outputs["ITERABLE"], cls.iterable_type)
+        declare(cc.outputs["ITERABLE"], cls.vector_type)
 
     def open(self, cc: CalculatorContext) -> None:
         self.items: list[object] = []
@@ -113,49 +94,11 @@ class EndLoopCalculator(Calculator):
             return
         timestamp = cc.inputs["BATCH_END"].value
         if self.items:
-            cc.outputs["ITERABLE"].add_packet(Packet(self.items, timestamp, packet_type=self.iterable_type))
+            cc.outputs["ITERABLE"].add_packet(Packet(self.items, timestamp, packet_type=self.vector_type))
             self.items = []
         else:
             cc.outputs["ITERABLE"].set_next_timestamp_bound(next_allowed(timestamp))
 
 
-class BeginLoopIntCalculator(BeginLoopCalculator):
-    """For lists of int."""
-
-    item_type = INT
-    iterable_type = INT_VECTOR
-
-
-class BeginLoopUint64tCalculator(BeginLoopCalculator):
-    """For lists of uint64_t."""
-
-    item_type = UINT64
-    iterable_type = UINT64_VECTOR
-
-
-class BeginLoopFloatCalculator(BeginLoopCalculator):
-    """For lists of float."""
-
-    item_type = FLOAT
-    iterable_type = FLOAT_VECTOR
-
-
-class BeginLoopStringCalculator(BeginLoopCalculator):
-    """For lists of strings."""
-
-    item_type = STRING
-    iterable_type = STRING_VECTOR
-
-
-class EndLoopBooleanCalculator(EndLoopCalculator):
-    """For lists of bool."""
-
-    item_type = BOOL
-    iterable_type = BOOL_VECTOR
-
-
-class EndLoopFloatCalculator(EndLoopCalculator):
-    """For lists of float."""
-
-    item_type = FLOAT
-    iterable_type = FLOAT_VECTOR
+globals().update(per_element(BeginLoopCalculator, "BeginLoop{}Calculator", BEGIN_LOOPS))
+globals().update(per_element(EndLoopCalculator, "EndLoop{}Calculator", END_LOOPS))

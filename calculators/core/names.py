@@ -1,7 +1,7 @@
 """The names of the core calculators in graphs, and where their classes are: the content of the package's entry points.
 
-Families that MediaPipe has once per C++ type share a class where the type means nothing in Python. The names without a type
-(``BeginLoopCalculator`` ...) are ours: they take elements of every type.
+Families that MediaPipe has once per C++ type are listed by the part of the name that says the type; their classes are made from
+the same lists. The names without a type (``BeginLoopCalculator`` ...) are ours: they take elements of every type.
 """
 
 from __future__ import annotations
@@ -9,10 +9,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+BEGIN_LOOPS: Final = (
+    "Detection", "Float", "GpuBuffer", "Image", "ImageFrame", "Int", "Matrix", "MatrixVector", "NormalizedLandmarkListVector",
+    "NormalizedRect", "String", "Tensor", "Uint64t",
+)  # fmt: skip
+END_LOOPS: Final = (
+    "AffineMatrix", "Boolean", "ClassificationList", "Detection", "Float", "GpuBuffer", "Image", "ImageFrame", "ImageSize",
+    "LandmarkListVector", "Matrix", "NormalizedLandmarkListVector", "NormalizedRect", "RenderData", "Tensor", "TfLiteTensor",
+)  # fmt: skip
+CONCATENATIONS: Final = (
+    "Bool", "ClassificationList", "Detection", "Float", "GlBuffer", "Image", "Int32", "LandmarList", "Landmark", "LandmarkList",
+    "NormalizedLandmarkList", "RenderData", "String", "Tensor", "TfLiteTensor", "UInt64",
+)  # fmt: skip
+SPLITS: Final = (
+    "AffineMatrix", "ClassificationList", "Detection", "Float", "Image", "Landmark", "Matrix", "NormalizedLandmarkList",
+    "NormalizedRect", "TfLiteTensor", "Uint64t",
+)  # fmt: skip
+MOVING_SPLITS: Final = ("Tensor",)
+MOVABLE_SPLITS: Final = ("GlBuffer", "ImageFrame")
+ITEM_GETTERS: Final = (
+    "ClassificationList", "Detection", "LandmarkList", "NormalizedLandmarkList", "NormalizedRect", "Rect",
+)  # fmt: skip
+VECTOR_SIZES: Final = ("ClassificationList", "LandmarkList")
+VECTOR_INDICES: Final = ("Int", "NormalizedLandmarkList", "Uint64t")
+CLIPS: Final = ("Detection", "NormalizedRect")
+MERGES_TO_VECTOR: Final = ("Detections", "GpuBuffers", "Images")
 
-def _family(pattern: str, where: str, types: Iterable[str]) -> dict[str, str]:
-    """One name per type, all for the same class."""
-    return {pattern.format(each): where for each in types}
+
+def _family(module: str, pattern: str, kinds: Iterable[str]) -> dict[str, str]:
+    """One name per element type, that of its class."""
+    return _own(module, map(pattern.format, kinds))
 
 
 def _own(module: str, names: Iterable[str]) -> dict[str, str]:
@@ -57,138 +83,28 @@ CALCULATORS: Final[dict[str, str]] = {
     ),
     "StringToInt32Calculator": "calculators.core.string_to_int:StringToIntCalculator",
     "StringToUint32Calculator": "calculators.core.string_to_int:StringToUintCalculator",
-    # Loops over lists.
-    **_own(
-        "loop",
-        [
-            "BeginLoopCalculator",
-            "BeginLoopFloatCalculator",
-            "BeginLoopIntCalculator",
-            "BeginLoopStringCalculator",
-            "BeginLoopUint64tCalculator",
-            "EndLoopBooleanCalculator",
-            "EndLoopCalculator",
-            "EndLoopFloatCalculator",
-        ],
-    ),
-    **_family(
-        "BeginLoop{}Calculator",
-        "calculators.core.loop:BeginLoopCalculator",
-        [
-            "Detection",
-            "GpuBuffer",
-            "Image",
-            "ImageFrame",
-            "Matrix",
-            "MatrixVector",
-            "NormalizedLandmarkListVector",
-            "NormalizedRect",
-            "Tensor",
-        ],
-    ),
-    **_family(
-        "EndLoop{}Calculator",
-        "calculators.core.loop:EndLoopCalculator",
-        [
-            "AffineMatrix",
-            "ClassificationList",
-            "Detection",
-            "GpuBuffer",
-            "Image",
-            "ImageFrame",
-            "ImageSize",
-            "LandmarkListVector",
-            "Matrix",
-            "NormalizedLandmarkListVector",
-            "NormalizedRect",
-            "RenderData",
-            "Tensor",
-            "TfLiteTensor",
-        ],
-    ),
-    # Lists.
-    **_own(
-        "concatenate_vector",
-        [
-            "ConcatenateBoolVectorCalculator",
-            "ConcatenateFloatVectorCalculator",
-            "ConcatenateInt32VectorCalculator",
-            "ConcatenateStringVectorCalculator",
-            "ConcatenateUInt64VectorCalculator",
-            "ConcatenateVectorCalculator",
-        ],
-    ),
-    **_family(
-        "Concatenate{}VectorCalculator",
-        "calculators.core.concatenate_vector:ConcatenateVectorCalculator",
-        [
-            "ClassificationList",
-            "Detection",
-            "GlBuffer",
-            "Image",
-            "LandmarList",  # MediaPipe's own slip, kept for old graphs
-            "Landmark",
-            "LandmarkList",
-            "NormalizedLandmarkList",
-            "RenderData",
-            "Tensor",
-            "TfLiteTensor",
-        ],
-    ),
-    **_own("split_vector", ["SplitFloatVectorCalculator", "SplitUint64tVectorCalculator", "SplitVectorCalculator"]),
-    **_family(
-        "Split{}VectorCalculator",
-        "calculators.core.split_vector:SplitVectorCalculator",
-        [
-            "AffineMatrix",
-            "ClassificationList",
-            "Detection",
-            "Image",
-            "Landmark",
-            "Matrix",
-            "NormalizedLandmarkList",
-            "NormalizedRect",
-            "TfLiteTensor",
-        ],
-    ),
-    "SplitTensorVectorCalculator": "calculators.core.split_vector:MovableSplitVectorCalculator",
-    **_family(
-        "MovableSplit{}VectorCalculator",
-        "calculators.core.split_vector:MovableSplitVectorCalculator",
-        ["GlBuffer", "ImageFrame"],
-    ),
-    "GetVectorItemCalculator": "calculators.core.vectors:GetVectorItemCalculator",
-    **_family(
-        "Get{}VectorItemCalculator",
-        "calculators.core.vectors:GetVectorItemCalculator",
-        ["ClassificationList", "Detection", "LandmarkList", "NormalizedLandmarkList", "NormalizedRect", "Rect"],
-    ),
+    **_own("loop", ["BeginLoopCalculator", "EndLoopCalculator"]),
+    **_family("loop", "BeginLoop{}Calculator", BEGIN_LOOPS),
+    **_family("loop", "EndLoop{}Calculator", END_LOOPS),
+    **_own("concatenate_vector", ["ConcatenateVectorCalculator"]),
+    **_family("concatenate_vector", "Concatenate{}VectorCalculator", CONCATENATIONS),
+    **_own("split_vector", ["SplitVectorCalculator", "MovableSplitVectorCalculator"]),
+    **_family("split_vector", "Split{}VectorCalculator", SPLITS + MOVING_SPLITS),
+    **_family("split_vector", "MovableSplit{}VectorCalculator", MOVABLE_SPLITS),
     **_own(
         "vectors",
         [
             "ClipVectorSizeCalculator",
-            "IntVectorIndicesCalculator",
+            "GetVectorItemCalculator",
             "MergeToVectorCalculator",
-            "Uint64tVectorIndicesCalculator",
             "VectorIndicesCalculator",
             "VectorSizeCalculator",
         ],
     ),
-    "NormalizedLandmarkListVectorIndicesCalculator": "calculators.core.vectors:VectorIndicesCalculator",
-    **_family(
-        "{}VectorSizeCalculator",
-        "calculators.core.vectors:VectorSizeCalculator",
-        ["ClassificationList", "LandmarkList"],
-    ),
-    **_family(
-        "Clip{}VectorSizeCalculator",
-        "calculators.core.vectors:ClipVectorSizeCalculator",
-        ["Detection", "NormalizedRect"],
-    ),
-    **_family(
-        "Merge{}ToVectorCalculator",
-        "calculators.core.vectors:MergeToVectorCalculator",
-        ["Detections", "GpuBuffers", "Images"],
-    ),
+    **_family("vectors", "Get{}VectorItemCalculator", ITEM_GETTERS),
+    **_family("vectors", "{}VectorSizeCalculator", VECTOR_SIZES),
+    **_family("vectors", "{}VectorIndicesCalculator", VECTOR_INDICES),
+    **_family("vectors", "Clip{}VectorSizeCalculator", CLIPS),
+    **_family("vectors", "Merge{}ToVectorCalculator", MERGES_TO_VECTOR),
 }
 """Calculator name -> ``module:Class``."""

@@ -6,15 +6,16 @@ from itertools import pairwise
 from typing import ClassVar
 
 from calculators.core.checks import require
-from calculators.core.vector_types import UINT64_VECTOR, declare, elements
+from calculators.core.names import MOVABLE_SPLITS, MOVING_SPLITS, SPLITS
+from calculators.core.vector_types import PerElement, declare, elements, per_element
 from graph_runtime._pb.mediapipe.calculators.core.split_vector_calculator_pb2 import SplitVectorCalculatorOptions
 from graph_runtime.calculator import Calculator, CalculatorContext
 from graph_runtime.contract import CalculatorContract
 from graph_runtime.errors import StatusCode
-from graph_runtime.packet import FLOAT, FLOAT_VECTOR, UINT64, Packet, PacketType
+from graph_runtime.packet import Packet
 
 
-class SplitVectorCalculator(Calculator):
+class SplitVectorCalculator(PerElement, Calculator):
     """Sends to output i the elements of the list in input 0 that lie in the option's ``ranges[i]``, [begin, end).
 
     ``element_only``: the ranges have one element each, which is sent itself, not in a list. ``combine_outputs``: all ranges
@@ -27,8 +28,6 @@ class SplitVectorCalculator(Calculator):
             largest end (INTERNAL, in ``process``).
     """
 
-    item_type: ClassVar[PacketType | None] = None
-    vector_type: ClassVar[PacketType | None] = None
     moves_elements: ClassVar[bool] = False
     """Whether each element may go to one output only: MediaPipe moves elements that cannot be copied."""
 
@@ -100,15 +99,6 @@ class MovableSplitVectorCalculator(SplitVectorCalculator):
     moves_elements = True
 
 
-class SplitFloatVectorCalculator(SplitVectorCalculator):
-    """For float."""
-
-    item_type = FLOAT
-    vector_type = FLOAT_VECTOR
-
-
-class SplitUint64tVectorCalculator(SplitVectorCalculator):
-    """For uint64_t."""
-
-    item_type = UINT64
-    vector_type = UINT64_VECTOR
+globals().update(per_element(SplitVectorCalculator, "Split{}VectorCalculator", SPLITS))
+globals().update(per_element(MovableSplitVectorCalculator, "Split{}VectorCalculator", MOVING_SPLITS))
+globals().update(per_element(MovableSplitVectorCalculator, "MovableSplit{}VectorCalculator", MOVABLE_SPLITS))

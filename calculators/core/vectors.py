@@ -1,22 +1,21 @@
 """Small calculators on lists: one element, the length, the indexes, the first elements, and a list from single streams.
 
-MediaPipe has them once per element type (``GetDetectionVectorItemCalculator`` ...); one class here serves all its names.
+MediaPipe has them once per element type (``GetDetectionVectorItemCalculator`` ...); the classes without a type take all.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from calculators.core.checks import require
-from calculators.core.vector_types import UINT64_VECTOR, declare, elements
+from calculators.core.names import CLIPS, ITEM_GETTERS, MERGES_TO_VECTOR, VECTOR_INDICES, VECTOR_SIZES
+from calculators.core.vector_types import PerElement, declare, elements, per_element
 from graph_runtime._pb.mediapipe.calculators.core.clip_vector_size_calculator_pb2 import ClipVectorSizeCalculatorOptions
 from graph_runtime._pb.mediapipe.calculators.core.get_vector_item_calculator_pb2 import GetVectorItemCalculatorOptions
 from graph_runtime.calculator import Calculator, CalculatorContext
 from graph_runtime.contract import CalculatorContract
-from graph_runtime.packet import INT, INT_VECTOR, UINT64, Packet, PacketType
+from graph_runtime.packet import INT, INT_VECTOR, UINT64, Packet
 
 
-class GetVectorItemCalculator(Calculator):
+class GetVectorItemCalculator(PerElement, Calculator):
     """Sends one element of the list in ``VECTOR`` to ``ITEM``: that at the index in ``INDEX`` (optional), else ``item_index``.
 
     An index beyond the list is an error, or, with the option ``output_empty_on_oob``, nothing is sent.
@@ -30,9 +29,9 @@ class GetVectorItemCalculator(Calculator):
 
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
-        cc.inputs["VECTOR"].set_any()
+        declare(cc.inputs["VECTOR"], cls.vector_type)
         cc.inputs["INDEX"].set_one_of(INT, UINT64).optional()
-        cc.outputs["ITEM"].set_any()
+        declare(cc.outputs["ITEM"], cls.item_type)
         cc.set_timestamp_offset(0)
 
     def open(self, cc: CalculatorContext) -> None:
@@ -55,12 +54,12 @@ class GetVectorItemCalculator(Calculator):
             return
         require(index >= 0, f"The index is {index}; it has to be 0 or more.")
         if index < len(items):
-            cc.outputs["ITEM"].add(items[index])
+            cc.outputs["ITEM"].add_packet(Packet(items[index], cc.input_timestamp, packet_type=self.item_type))
         else:
             require(self.skips_missing, f"The index is {index}, but the vector has {len(items)} elements.")
 
 
-class VectorSizeCalculator(Calculator):
+class VectorSizeCalculator(PerElement, Calculator):
     """Sends the length of the list in ``VECTOR`` to ``SIZE``, an int.
 
     Source: MediaPipe ``calculators/core/vector_size_calculator.h``.
@@ -68,7 +67,7 @@ class VectorSizeCalculator(Calculator):
 
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
-        cc.inputs["VECTOR"].set_any()
+        declare(cc.inputs["VECTOR"], cls.vector_type)
         cc.outputs["SIZE"].set(INT)
         cc.set_timestamp_offset(0)
 
@@ -77,13 +76,11 @@ class VectorSizeCalculator(Calculator):
         cc.outputs["SIZE"].add_packet(Packet(size, cc.input_timestamp, packet_type=INT))
 
 
-class VectorIndicesCalculator(Calculator):
-    """Sends the list 0, 1, 2 ... of the indexes of the list in ``VECTOR`` to ``INDICES``. Subclasses fix the type of the input.
+class VectorIndicesCalculator(PerElement, Calculator):
+    """Sends the list 0, 1, 2 ... of the indexes of the list in ``VECTOR`` to ``INDICES``.
 
     Source: MediaPipe ``calculators/core/vector_indices_calculator.h``.
     """
-
-    vector_type: ClassVar[PacketType | None] = None
 
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
@@ -96,19 +93,7 @@ class VectorIndicesCalculator(Calculator):
         cc.outputs["INDICES"].add_packet(Packet(indices, cc.input_timestamp, packet_type=INT_VECTOR))
 
 
-class IntVectorIndicesCalculator(VectorIndicesCalculator):
-    """For lists of int."""
-
-    vector_type = INT_VECTOR
-
-
-class Uint64tVectorIndicesCalculator(VectorIndicesCalculator):
-    """For lists of uint64_t."""
-
-    vector_type = UINT64_VECTOR
-
-
-class ClipVectorSizeCalculator(Calculator):
+class ClipVectorSizeCalculator(PerElement, Calculator):
     """Sends the first ``max_vec_size`` elements (option, default 1, or untagged side packet 0, an int) of input 0 to output 0.
 
     Source: MediaPipe ``calculators/core/clip_vector_size_calculator.h``.
@@ -121,7 +106,7 @@ class ClipVectorSizeCalculator(Calculator):
     def get_contract(cls, cc: CalculatorContract) -> None:
         require(len(cc.inputs) == 1 and len(cc.outputs) == 1, "Exactly one input and one output stream are required.")
         _check_size(cc.options(ClipVectorSizeCalculatorOptions).max_vec_size)
-        cc.inputs[0].set_any()
+        declare(cc.inputs[0], cls.vector_type)
         cc.outputs[0].set_same_as(cc.inputs[0])
         if len(cc.input_side_packets):
             cc.input_side_packets[0].set(INT)
@@ -134,14 +119,15 @@ class ClipVectorSizeCalculator(Calculator):
 
     def process(self, cc: CalculatorContext) -> None:
         _check_size(self.size)
-        cc.outputs[0].add(elements(cc.inputs[0].value, "The input")[: self.size])
+        clipped = elements(cc.inputs[0].value, "The input")[: self.size]
+        cc.outputs[0].add_packet(Packet(clipped, cc.input_timestamp, packet_type=self.vector_type))
 
 
 def _check_size(size: int) -> None:
     require(size >= 1, f"max_vec_size should be greater than or equal to 1. It is {size}.")
 
 
-class MergeToVectorCalculator(Calculator):
+class MergeToVectorCalculator(PerElement, Calculator):
     """Sends, at each input timestamp, the list of the values that the untagged inputs have.
 
     Source: MediaPipe ``calculators/core/merge_to_vector_calculator.h``.
@@ -151,9 +137,17 @@ class MergeToVectorCalculator(Calculator):
     def get_contract(cls, cc: CalculatorContract) -> None:
         require(cc.inputs.num_entries("") > 0, "Needs at least one input stream")
         for index in range(cc.inputs.num_entries("")):
-            cc.inputs[index].set_any()
-        cc.outputs[0].set(list)
+            declare(cc.inputs[index], cls.item_type)
+        declare(cc.outputs[0], cls.vector_type)
         cc.set_timestamp_offset(0)
 
     def process(self, cc: CalculatorContext) -> None:
-        cc.outputs[0].add([port.value for port in cc.inputs if not port.is_empty()])
+        values = [port.value for port in cc.inputs if not port.is_empty()]
+        cc.outputs[0].add_packet(Packet(values, cc.input_timestamp, packet_type=self.vector_type))
+
+
+globals().update(per_element(GetVectorItemCalculator, "Get{}VectorItemCalculator", ITEM_GETTERS))
+globals().update(per_element(VectorSizeCalculator, "{}VectorSizeCalculator", VECTOR_SIZES))
+globals().update(per_element(VectorIndicesCalculator, "{}VectorIndicesCalculator", VECTOR_INDICES))
+globals().update(per_element(ClipVectorSizeCalculator, "Clip{}VectorSizeCalculator", CLIPS))
+globals().update(per_element(MergeToVectorCalculator, "Merge{}ToVectorCalculator", MERGES_TO_VECTOR))
