@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graph_runtime._engine.node import NodeState
+from graph_runtime._engine.node import Claims, NodeState
 from graph_runtime.calculator import CalculatorContext
 from graph_runtime.packet import Packet
 from graph_runtime.timestamp import ONE_OVER_POST_STREAM
@@ -25,6 +25,17 @@ def call(node: NodeState, context: CalculatorContext) -> Any:
         return node.process(context)
     except BaseException as error:
         return Failed(error)
+
+
+def call_inline(node: NodeState, claims: Claims) -> Any:
+    """Call ``process`` with the token held, and announced."""
+    claims.append(node)
+    result = call(node, node.context)
+    try:
+        claims.pop()
+    except IndexError:
+        node.run.rejoin(node, claims)
+    return result
 
 
 def decide(node: NodeState) -> int | None:

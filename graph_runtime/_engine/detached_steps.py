@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from graph_runtime._engine.calls import Failed, call, decide, fill
-from graph_runtime._engine.node import NodeState, Step
+from graph_runtime._engine.node import Claims, NodeState, Step
 from graph_runtime.calculator import CalculatorContext
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import Packet
@@ -27,39 +27,38 @@ QUICK_CALLS: Final = 8
 
 def detached_step(node: NodeState) -> Step:
     """Any input stream handler; the token is given up while ``process`` runs."""
-    assert node.context is not None
     context, run, key = node.context, node.run, node.key
     handler = node.handler
     batch_size = getattr(handler, "batch_size", 1)
     batch: list[tuple[int, list[Packet]]] = []
     quick = 0
 
-    def run_batch() -> bool:
+    def run_batch(claims: Claims) -> bool:
         nonlocal quick
         for timestamp, packets in batch:
             fill(context, timestamp, packets)
-            run.detach(key)
+            run.detach(node)
             start = perf_counter()
             result = call(node, context)
             took_s = perf_counter() - start
-            run.rejoin(key)
+            run.rejoin(node, claims)
             quick = quick + 1 if took_s < QUICK_S else 0
             if not node.finish(context, timestamp, result):
                 return False
         batch.clear()
         return True
 
-    def step() -> None:
+    def step(node: NodeState, claims: Claims) -> None:
         timestamp = decide(node)
         if timestamp is None:
             if not batch:
                 node.pass_bound(handler.bound)
         elif timestamp >= ONE_OVER_POST_STREAM:
-            if not run.errors and run_batch():
+            if not run.errors and run_batch(claims):
                 node.close(regular=True)
         else:
             batch.append((timestamp, handler.fill(timestamp)))
-            if len(batch) < batch_size or run_batch():
+            if len(batch) < batch_size or run_batch(claims):
                 if quick >= QUICK_CALLS and node.pool.is_inline and node.is_open:
                     run.plan.slow_nodes.discard(node.plan.id)
                     run.recompile(node)
@@ -84,7 +83,6 @@ class _Calls:
     """The calls of one node that run at once, each with a context of its own; their outputs go out in input order."""
 
     def __init__(self, node: NodeState) -> None:
-        assert node.context is not None
         self.node = node
         self.free = [node.context]
         self.running: deque[_Call] = deque()
@@ -140,12 +138,12 @@ def parallel_step(node: NodeState) -> Step:
     """Up to ``max_in_flight`` calls at once, each on a thread of its own."""
     calls, run = _Calls(node), node.run
 
-    def step() -> None:
+    def step(_: NodeState, claims: Claims) -> None:
         started = calls.begin()
         if started is not None:
             run.detach(None)
             result = call(node, started.context)
-            run.rejoin(None)
+            run.rejoin(None, claims)
             calls.end(started, result)
 
     return step
@@ -193,7 +191,7 @@ def async_step(node: NodeState) -> Step:
         except RuntimeError as error:  # the loop is closed
             end(Failed(error))
 
-    def step() -> None:
+    def step(_: NodeState, claims: Claims) -> None:
         started = calls.begin()
         if started is not None:
             run.begin_async()

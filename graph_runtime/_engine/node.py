@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from graph_runtime._engine.stream import Observer, StreamState
     from graph_runtime.plan import NodePlan
 
-Step = Callable[[], None]
+Claims = list["NodeState"]
+"""The node whose inline call is running, if one is; each thread that drains a run has a list of its own."""
+
+Step = Callable[["NodeState", Claims], None]
 
 _PHASE_NAMES: Final = {"open": "Open", "process": "Process", "close": "Close"}
 
 
-def do_nothing() -> None:
+def do_nothing(node: NodeState, claims: Claims) -> None:
     """The step of a node that may not run now: what arrives stays in the queues."""
 
 
@@ -43,20 +46,35 @@ class NodeState:
     __slots__ = (
         "calculator",
         "context",
+        "following",
         "handler",
+        "in_stream",
         "in_streams",
+        "inputs",
         "is_open",
         "key",
         "offsets",
+        "out",
         "out_streams",
+        "pending",
         "plan",
         "pool",
-        "present_side_packets",
+        "port",
         "process",
+        "queue",
         "queues",
         "run",
         "sender",
-    )  # fmt: skip
+        "step",
+    )
+
+    # For one_input_step and default_step, set by compile_step.
+    queue: deque[Packet]
+    in_stream: StreamState
+    port: InputStream
+    out: StreamState
+    pending: list[Packet]
+    inputs: list[tuple[deque[Packet], StreamState, InputStream]]
 
     def __init__(self, run: Run, plan: NodePlan, key: int, pool: Pool, streams: list[StreamState]) -> None:
         self.run = run
@@ -78,11 +96,14 @@ class NodeState:
                 queue.handler = self.handler
         self.offsets: list[int | None] = [None] * len(self.out_streams)
         self.is_open = False
+        self.step: Step = do_nothing
         self.calculator: Calculator | None = None
         self.process: Callable[[CalculatorContext], Any] = _not_open
-        self.context: CalculatorContext | None = None
+        self.context = NO_CONTEXT
         self.sender: CalculatorContext | None = None
         """The context whose packets are next to go out: of several calls at once, that of the first timestamp."""
+        self.following: NodeState | None = None
+        """The only consumer of the only output, where packets may go straight to it."""
 
     def can_open(self) -> bool:
         """Whether all side packets and the headers of all inputs are there."""
@@ -166,11 +187,11 @@ class NodeState:
     def close(self, *, regular: bool) -> None:
         """Call ``close`` once; send what it sent when the run ends regularly, and end all outputs."""
         context, calculator = self.context, self.calculator
-        if not self.is_open or context is None or calculator is None:
+        if not self.is_open or calculator is None:
             return
         self.is_open = False
         self.sender = None
-        self.run.steps[self.key] = do_nothing
+        self.step = do_nothing
         context._timestamp = DONE
         context._phase = "close"
         context._flush = None
@@ -197,12 +218,12 @@ class NodeState:
 
     def release(self) -> None:
         """The run is over: let go of everything that points back to it."""
-        if self.context is not None:
+        if self.context is not NO_CONTEXT:
             self.context.inputs = _NO_INPUTS
             self.context.outputs = _NO_OUTPUTS
             self.context._flush = None
-        self.context = self.sender = self.calculator = None
-        self.process = _not_open
+        self.context, self.calculator, self.sender, self.following = NO_CONTEXT, None, None, None
+        self.process, self.step = _not_open, do_nothing
         del self.run, self.handler
 
     def failure(self, phase: str, error: BaseException) -> GraphError:
@@ -268,7 +289,7 @@ class NodeState:
             if context is self.sender and context._timestamp == timestamp:
                 self.send(context, "process")
 
-        context._run.interrupt(self.key, send)  # the context's: this node may have been released by then
+        context._run.interrupt(self, send)  # the context's: this node may have been released by then
 
     def show(self, observers: list[Observer], packet: Packet) -> bool:
         """Hand a packet to observers; False when one of them failed (the run has failed then)."""
@@ -315,6 +336,9 @@ def bound_after(timestamp: int, offset: int) -> int:
         return POST_STREAM if offset >= 0 else next_allowed(MAX + offset)
     return MIN if timestamp == PRE_STREAM else next_allowed(timestamp)
 
+
+NO_CONTEXT: Final = CalculatorContext("", None, lambda _: None, ())
+"""What a node has before it opens and when its run is over."""
 
 _NO_INPUTS: Final[Ports[InputStream]] = Ports.of([], TagMap([]), "input streams")
 _NO_OUTPUTS: Final[Ports[OutputStream]] = Ports.of([], TagMap([]), "output streams")

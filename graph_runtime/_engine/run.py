@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from graph_runtime._engine import workers
 from graph_runtime._engine.calls import Failed
 from graph_runtime._engine.detached_steps import detached_step
-from graph_runtime._engine.node import NodeState, Step, do_nothing
+from graph_runtime._engine.node import NodeState, Step
 from graph_runtime._engine.scheduler import NO_PACKET, STALL_S, Pool, Scheduler, Submit
 from graph_runtime._engine.steps import compile_step
 from graph_runtime._engine.stream import Observer, StreamState
@@ -61,12 +61,14 @@ class Run(Scheduler):
         self.plan = plan
         super().__init__(plan.executors, executors or {}, deferred=deferred)
         self.queue_limit = plan.max_queue_size if queue_limit is None else queue_limit
+        self.nearly_full = self.queue_limit - 1
+        """So many packets in a queue, and one more may make it full."""
         self.streams = [StreamState(stream.name, self) for stream in plan.streams]
         last = len(plan.nodes) - 1
         self.nodes = [
             NodeState(self, node, last - node.id, self.pools[node.executor], self.streams) for node in plan.nodes
         ]
-        self.steps.extend([do_nothing] * len(self.nodes))
+        self.by_key.extend(reversed(self.nodes))
         self.by_name = {name: self.streams[stream] for name, stream in plan.stream_ids.items()}
         self.graph_inputs = {name: self.by_name[name] for _, _, name in plan.graph_inputs}
         for name, stream in self.graph_inputs.items():
@@ -195,7 +197,7 @@ class Run(Scheduler):
 
     def is_running(self, node: NodeState) -> bool:
         """Whether a call of a node is going on."""
-        return node.key in self.claims or node.key in self._stolen
+        return node in self.claims or node in self._stolen
 
     def status(self) -> GraphError | None:
         """All errors so far as one, or None."""
@@ -227,23 +229,15 @@ class Run(Scheduler):
         """A packet is about to be added to a queue that is nearly full."""
         self.throttle.look_at(queue)
 
-    def _running_timestamp(self, key: int) -> int | None:
-        context = self.nodes[len(self.nodes) - 1 - key].context
-        return None if context is None else context._timestamp
-
-    def _slow_step(self, key: int) -> Step:
-        node = self.nodes[len(self.nodes) - 1 - key]
+    def _slow_step(self, node: NodeState) -> Step:
         if node.plan.is_source:
-            return self.steps[key]
+            return node.step
         self.plan.slow_nodes.add(node.plan.id)
         return detached_step(node)
 
-    def _is_open(self, key: int) -> bool:
-        return self.nodes[len(self.nodes) - 1 - key].is_open
-
     def recompile(self, node: NodeState) -> None:
         """Give a node the step that fits it now."""
-        self.steps[node.key] = compile_step(node)
+        node.step = compile_step(node)
 
     def event_loop(self) -> asyncio.AbstractEventLoop:
         """Where coroutines of nodes run: the caller's loop, or the process-wide background one."""
@@ -320,11 +314,11 @@ class Run(Scheduler):
             mine = [
                 node
                 for node in self._sources
-                if node.pool is pool and node.key not in self._stolen and not self.throttle.is_throttled(node.plan.id)
+                if node.pool is pool and node not in self._stolen and not self.throttle.is_throttled(node.plan.id)
             ]
             if mine:
                 chosen = min(mine, key=lambda node: (min(stream.bound for stream in node.out_streams), node.plan.id))
-                self.steps[chosen.key]()
+                chosen.step(chosen, self.claims)
                 return True
         if not quiet:
             return False
@@ -367,7 +361,7 @@ class Run(Scheduler):
             self._unopened.remove(node)
             if not node.open():
                 continue
-            self.steps[node.key] = compile_step(node)
+            node.step = compile_step(node)
             if node.plan.is_source:
                 self._waiting_sources.append(node)
             else:
@@ -388,7 +382,7 @@ class Run(Scheduler):
         for stream in self.streams:
             stream.sinks.clear()
             stream.observers.clear()
-        self.steps.clear()
+        self.by_key.clear()
         self.nodes = []
         self.throttle = _NO_THROTTLE
         self._end()

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Final
 
 from graph_runtime._engine import workers
-from graph_runtime._engine.node import Step, do_nothing
+from graph_runtime._engine.node import Claims, NodeState, Step, do_nothing
 from graph_runtime.errors import GraphError, StatusCode, code_of
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.packet import NOTHING, Packet
@@ -59,11 +59,13 @@ class Pool:
 
 
 class Scheduler(ABC):
-    """The threads of one run. A run says what there is to do (``_idle``) and what a node is (``_slow_step``).
+    """The threads of one run. A run says what there is to do (``_idle``) and how a slow node goes on (``_slow_step``).
 
     Attributes:
-        steps: the step of each node, by its key.
-        claims: the key of the inline call that is running, if one is. Taking it away is taking the token.
+        by_key: the nodes; the lower the key, the higher the priority.
+        inbox: what has come from outside; only a thread that drains takes from it.
+        claims: the node whose inline call is running, if one is. Taking it away is taking the token. It is the list of the
+            thread that drains: one that has lost the token must not take back what its successor announced.
         done: set when the run has ended.
         errors: what has failed.
     """
@@ -77,19 +79,19 @@ class Scheduler(ABC):
             )
             for name, executor in executors.items()
         }
-        self.steps: list[Step] = []
-        self.claims: dict[int, None] = {}
+        self.by_key: list[NodeState] = []
+        self.claims: Claims = []
         self.done = threading.Event()
         self.errors: list[GraphError] = []
         self._default = self.pools[""]
         # Only a thread that drains can be waited for: real pools get their threads at once.
         self._deferred = deferred and self._default.is_inline
         self._paused = False
-        self._inbox: deque[Event] = deque()
+        self.inbox: deque[Event] = deque()
         self._token = threading.Lock()
         self._inside: set[int] = set()
         self._detached = 0
-        self._stolen: dict[int, Step] = {}
+        self._stolen: dict[NodeState, Step] = {}
         self._changed = threading.Condition()
         self._watchers = 0
 
@@ -106,16 +108,8 @@ class Scheduler(ABC):
         """The run is over: set ``done`` and tell everybody."""
 
     @abstractmethod
-    def _running_timestamp(self, key: int) -> int | None:
-        """The input timestamp of a node that is being called; None when it cannot be said."""
-
-    @abstractmethod
-    def _slow_step(self, key: int) -> Step:
+    def _slow_step(self, node: NodeState) -> Step:
         """The step of a node whose call has turned out to be slow."""
-
-    @abstractmethod
-    def _is_open(self, key: int) -> bool:
-        """Whether a node is open."""
 
     def wait_until_idle(self, timeout_s: float | None = None) -> bool:
         """Help until nothing is left to do for now; False when ``timeout_s`` seconds passed first."""
@@ -148,23 +142,23 @@ class Scheduler(ABC):
         """Whether ``pause`` is in force."""
         return self._paused
 
-    def detach(self, key: int | None) -> None:
-        """Give up the token for the time of a call; the node's step does nothing meanwhile. A key of None leaves it callable."""
-        if key is not None:
-            self._stolen[key] = self.steps[key]
-            self.steps[key] = do_nothing
+    def detach(self, node: NodeState | None) -> None:
+        """Give up the token for the time of a call of ``node``, whose step does nothing meanwhile; of None, no step changes."""
+        if node is not None:
+            self._stolen[node], node.step = node.step, do_nothing
         self._detached += 1
         self._dispatch()
         self._token.release()
 
-    def rejoin(self, key: int | None) -> None:
+    def rejoin(self, node: NodeState | None, claims: Claims) -> None:
         """Take the token again after a detached call, or after an inline one that was stolen from this thread."""
         self._enter()
+        self.claims = claims
         self._detached -= 1
-        if key is not None:
-            step = self._stolen.pop(key)
-            if self.steps[key] is do_nothing and self._is_open(key):
-                self.steps[key] = step
+        if node is not None:
+            step = self._stolen.pop(node)
+            if node.step is do_nothing and node.is_open:
+                node.step = step
 
     def begin_async(self) -> None:
         """A coroutine of a node begins; ``end_async`` has to follow."""
@@ -179,17 +173,20 @@ class Scheduler(ABC):
 
         self._post(ended, ALWAYS, force=True)
 
-    def interrupt(self, key: int, act: Callable[[Packet], None]) -> None:
-        """Call ``act`` with the token held, although a call of the node ``key`` may go on meanwhile; by whoever can do it first.
+    def interrupt(self, node: NodeState, act: Callable[[Packet], None]) -> None:
+        """Call ``act`` with the token held, although a call of ``node`` may go on meanwhile; by whoever can do it first.
 
         This thread does it where the token is free, or is its own (it is inside that inline call). Else a worker comes, and
         takes the token from the call; where the graph has no such thread, it is done when the call returns.
         """
-        self._inbox.append((act, NO_PACKET))
-        thread = threading.get_ident()
+        self.inbox.append((act, NO_PACKET))
+        thread, claims = threading.get_ident(), self.claims
         was_inside = thread in self._inside
-        is_own = was_inside and self.claims.pop(key, self) is None
-        if is_own or self._token.acquire(blocking=False):
+        try:
+            own = claims.pop() if was_inside and claims[0] is node else None
+        except IndexError:
+            own = None  # taken by another thread in this instant
+        if own is not None or self._token.acquire(blocking=False):
             self._inside.add(thread)
             try:
                 self._take_inbox()
@@ -197,25 +194,28 @@ class Scheduler(ABC):
             finally:
                 if not was_inside:
                     self._inside.discard(thread)
-                if is_own:
-                    self.claims[key] = None
+                if own is not None:
+                    claims.append(own)
                 else:
                     self._token.release()
-        if self._inbox and not self.done.is_set():
+        if self.inbox and not self.done.is_set():
             self._want_thread(self._default)
 
     def _drain(self, pool: Pool, until: Callable[[], bool] | None = None) -> None:
         """Work until there is nothing that this pool may do now, or ``until()`` says that it is enough."""
         thread = threading.get_ident()
         self._inside.add(thread)
-        heap, steps, inbox = pool.heap, self.steps, self._inbox
+        heap, nodes, inbox = pool.heap, self.by_key, self.inbox
+        claims: Claims = []
+        self.claims = claims
         try:
             while not self.done.is_set():
                 while heap and not self._paused:
                     if inbox:
                         self._take_inbox()
                     elif heap:
-                        steps[heappop(heap)]()
+                        node = nodes[heappop(heap)]
+                        node.step(node, claims)
                 if inbox:
                     self._take_inbox()
                 elif self._paused or (until is not None and until()) or not self._idle(pool):
@@ -224,7 +224,7 @@ class Scheduler(ABC):
             # KeyboardInterrupt in a calculator, or a fault of the engine: nobody may wait for ever.
             if not self.errors:
                 self.errors.append(GraphError(f"The run was interrupted: {error!r}", code=StatusCode.CANCELLED))
-            self.claims.clear()
+            claims.clear()
             for each in self.pools.values():
                 each.heap.clear()
             self._end()
@@ -233,7 +233,7 @@ class Scheduler(ABC):
             self._inside.discard(thread)
 
     def _take_inbox(self) -> None:
-        inbox = self._inbox
+        inbox = self.inbox
         while inbox:
             act, packet = inbox.popleft()
             if self.errors and packet is not ALWAYS:
@@ -264,7 +264,7 @@ class Scheduler(ABC):
         self._paused = paused
 
     def _post(self, act: Callable[[Packet], None], packet: Packet, *, force: bool = False) -> None:
-        self._inbox.append((act, packet))
+        self.inbox.append((act, packet))
         if self._watchers and (self._deferred or self._default.submit is None):
             self.tell_watchers()
         if not self._token.locked() and (force or not self._deferred):
@@ -278,7 +278,7 @@ class Scheduler(ABC):
     def _dispatch(self) -> None:
         """Get threads for pools that have ready nodes, or for the inbox; the caller goes on with something else."""
         for pool in self.pools.values():
-            if pool.heap or (self._inbox and pool is self._default):
+            if pool.heap or (self.inbox and pool is self._default):
                 self._want_thread(pool)
 
     def _work(self, pool: Pool) -> None:
@@ -301,7 +301,7 @@ class Scheduler(ABC):
         try:
             self._drain(pool, until)
             is_quiet = self.done.is_set() or not (
-                self._inbox or self._detached or any(each.heap for each in self.pools.values())
+                self.inbox or self._detached or any(each.heap for each in self.pools.values())
             )
             if not is_quiet and not self._paused:
                 self._dispatch()
@@ -312,38 +312,36 @@ class Scheduler(ABC):
             if self._watchers:
                 self.tell_watchers()
         # What came while this thread was leaving saw the token taken and asked nobody.
-        if self._inbox and not self.done.is_set() and not self._token.locked() and not self._deferred:
+        if self.inbox and not self.done.is_set() and not self._token.locked() and not self._deferred:
             self._want_thread(self._default)
         return is_quiet
 
     def _enter(self) -> None:
         """Take the token; from an inline call that does not end, if need be."""
-        seen: tuple[int, int] | None = None
+        seen: tuple[NodeState, int] | None = None
         while not self._token.acquire(timeout=STALL_S):
             running = self._running_call()
             if running is not None and running == seen and self._steal():
                 return
             seen = running
 
-    def _running_call(self) -> tuple[int, int] | None:
-        """The key and the input timestamp of the inline call that is running: enough to tell calls apart."""
+    def _running_call(self) -> tuple[NodeState, int] | None:
+        """The node and the input timestamp of the inline call that is running: enough to tell calls apart."""
         try:
-            key = next(iter(self.claims))
-        except (StopIteration, RuntimeError):
+            node = self.claims[0]
+        except IndexError:
             return None  # between two calls
-        timestamp = self._running_timestamp(key)
-        return None if timestamp is None else (key, timestamp)
+        return node, node.context._timestamp
 
     def _steal(self) -> bool:
         """Become the owner of the token that an inline call holds. That call finds out when it returns, and rejoins."""
         if self._default.max_threads == 1 or self._detached >= MAX_DETACHED:
             return False
         try:
-            key, _ = self.claims.popitem()
-        except KeyError:
+            node = self.claims.pop()
+        except IndexError:
             return False  # it has just ended
-        self._stolen[key] = self._slow_step(key)
-        self.steps[key] = do_nothing
+        self._stolen[node], node.step = self._slow_step(node), do_nothing
         self._detached += 1
         self._want_thread(self._default)  # the next one who takes over, if need be
         return True
@@ -375,13 +373,13 @@ class Scheduler(ABC):
         """Whether a waiting thread could drain something that no other thread will."""
         return (
             (self._default.submit is None or self._deferred)
-            and (bool(self._inbox) or bool(self._default.heap))
+            and (bool(self.inbox) or bool(self._default.heap))
             and not self._token.locked()
         )
 
     def _is_quiet(self) -> bool:
         return self.done.is_set() or not (
-            self._inbox
+            self.inbox
             or self._detached
             or self._token.locked()
             or any(pool.heap or pool.is_coming for pool in self.pools.values())

@@ -18,10 +18,10 @@ from heapq import heappush
 from inspect import iscoroutinefunction
 from typing import Final
 
-from graph_runtime._engine.calls import call, decide, fill
+from graph_runtime._engine.calls import call, call_inline, decide, fill
 from graph_runtime._engine.detached_steps import async_step, detached_step, parallel_step
-from graph_runtime._engine.inline_steps import chain_step, default_step, one_output_step, single_input_step
-from graph_runtime._engine.node import NodeState, Step, do_nothing
+from graph_runtime._engine.inline_steps import default_step, one_input_step
+from graph_runtime._engine.node import Claims, NodeState, Step, do_nothing
 from graph_runtime.calculator import STOP
 from graph_runtime.packet import Packet
 from graph_runtime.stream_handlers.default import DefaultInputStreamHandler
@@ -33,7 +33,7 @@ SOURCE_TIMESTAMP: Final = 0
 def compile_step(node: NodeState) -> Step:
     """The step for an opened node."""
     if node.plan.is_source:
-        return _source_step(node)
+        return _source_step
     if not node.in_streams:
         return do_nothing
     if iscoroutinefunction(node.process):
@@ -49,73 +49,66 @@ def compile_step(node: NodeState) -> Step:
     ):
         return _policy_step(node)
     if len(node.in_streams) > 1:
-        return default_step(node)
-    if len(node.out_streams) != 1 or node.run.queue_limit == 1 or not node.out_streams[0].takes_order():
-        return single_input_step(node)
-    if len(node.out_streams[0].sinks) == 1 and not node.out_streams[0].observers:
-        return chain_step(node)
-    return one_output_step(node)
+        node.inputs = list(zip(node.queues, node.in_streams, node.context.inputs, strict=True))
+        return default_step
+    _prepare_one_input(node)
+    return one_input_step
+
+
+def _prepare_one_input(node: NodeState) -> None:
+    """Set what one_input_step reads."""
+    node.queue, node.in_stream, node.port = node.queues[0], node.in_streams[0], node.context.inputs.get_by_id(0)
+    node.pending = []  # never has a packet: all goes through ``finish``
+    if len(node.out_streams) == 1 and node.run.queue_limit > 1 and node.out_streams[0].takes_order():
+        node.out = node.out_streams[0]
+        node.pending = node.context.outputs.get_by_id(0)._pending
+        consumers = node.run.plan.streams[node.plan.output_streams[0]].consumers
+        if len(consumers) == 1 and not node.out.observers:
+            node.following = node.run.nodes[consumers[0][0]]
 
 
 def _policy_step(node: NodeState) -> Step:
     """Any input stream handler, as its file says; with batches where it asks for them."""
-    assert node.context is not None
-    context, run, key = node.context, node.run, node.key
+    context, run = node.context, node.run
     handler = node.handler
     batch_size = getattr(handler, "batch_size", 1)
     batch: list[tuple[int, list[Packet]]] = []
 
-    def run_batch() -> bool:
+    def run_batch(claims: Claims) -> bool:
         for timestamp, packets in batch:
             fill(context, timestamp, packets)
-            run.claims[key] = None
-            result = call(node, context)
-            try:
-                del run.claims[key]
-            except KeyError:
-                run.rejoin(key)
-            if not node.finish(context, timestamp, result):
+            if not node.finish(context, timestamp, call_inline(node, claims)):
                 return False
         batch.clear()
         return True
 
-    def step() -> None:
+    def step(node: NodeState, claims: Claims) -> None:
         timestamp = decide(node)
         if timestamp is None:
             if not batch:
                 node.pass_bound(handler.bound)
         elif timestamp >= ONE_OVER_POST_STREAM:
-            if not run.errors and run_batch():
+            if not run.errors and run_batch(claims):
                 node.close(regular=True)
         else:
             batch.append((timestamp, handler.fill(timestamp)))
-            if len(batch) < batch_size or run_batch():
-                heappush(node.pool.heap, key)
+            if len(batch) < batch_size or run_batch(claims):
+                heappush(node.pool.heap, node.key)
 
     return step
 
 
-def _source_step(node: NodeState) -> Step:
-    assert node.context is not None
-    context, run, key = node.context, node.run, node.key
-
-    def step() -> None:
-        context._timestamp = SOURCE_TIMESTAMP
-        if node.pool.is_inline:
-            run.claims[key] = None
-            result = call(node, context)
-            try:
-                del run.claims[key]
-            except KeyError:
-                run.rejoin(key)
-        else:
-            run.detach(key)
-            result = call(node, context)
-            run.rejoin(key)
-        stopped = result is STOP
-        if result is not None and not stopped:
-            run.take_result(node, result)
-        elif node.send(context, "process") and (stopped or all(stream.is_done() for stream in node.out_streams)):
-            node.close(regular=True)
-
-    return step
+def _source_step(node: NodeState, claims: Claims) -> None:
+    context, run = node.context, node.run
+    context._timestamp = SOURCE_TIMESTAMP
+    if node.pool.is_inline:
+        result = call_inline(node, claims)
+    else:
+        run.detach(node)
+        result = call(node, context)
+        run.rejoin(node, claims)
+    stopped = result is STOP
+    if result is not None and not stopped:
+        run.take_result(node, result)
+    elif node.send(context, "process") and (stopped or all(stream.is_done() for stream in node.out_streams)):
+        node.close(regular=True)

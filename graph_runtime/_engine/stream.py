@@ -140,7 +140,7 @@ class StreamState:
         for queue, heap, key in self.sinks:
             if not queue:
                 heappush(heap, key)
-            if len(queue) >= self.run.queue_limit - 1:
+            if len(queue) >= self.run.nearly_full:
                 self.run.may_be_full(queue)
             queue.append(packet)
         for observer in self.observers:
