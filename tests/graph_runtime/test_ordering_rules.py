@@ -1,7 +1,11 @@
-"""Random graphs and feeds give the same packets whatever runs them: compiled steps, one thread, eight, the application thread."""
+"""Random graphs and feeds give the same packets whatever runs them: compiled steps, one thread, eight, the application thread.
+
+Compiled steps also make the same calls in the same order as the plain input policy.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graph_runtime import CalculatorGraph, Packet
+from graph_runtime.stream_handlers import HANDLERS
+from graph_runtime.stream_handlers.default import DefaultInputStreamHandler
 
 EXECUTORS = ["num_threads: 1", "num_threads: 8", 'executor { name: "" type: "ApplicationThreadExecutor" }']
 
@@ -59,6 +65,49 @@ def test_every_executor_gives_the_same_packets(graph: tuple[str, list[str], list
     expected = run(text, inputs, streams, rows)
     for executor in EXECUTORS:
         assert run(f"{executor}\n{text}", inputs, streams, rows) == expected
+
+
+class PlainDefault(DefaultInputStreamHandler):
+    """The default policy under a name that no compiled step knows."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_default() -> Iterator[None]:
+    HANDLERS["PlainDefault"] = PlainDefault
+    yield
+    del HANDLERS["PlainDefault"]
+
+
+def calls(text: str, inputs: list[str], observe: list[str], rows: list[tuple[int, int, bool]]) -> list[Any]:
+    """Every call of a node, and every observed packet, in order; the graph works after every third row of the feed."""
+    graph = CalculatorGraph(graph_config=f'executor {{ name: "" type: "ApplicationThreadExecutor" }}\n{text}')
+    tracer = graph.enable_tracing()
+    seen: list[Any] = []
+    for name in observe:
+        graph.observe_output_stream(name, lambda name, packet: seen.append((name, int(packet.timestamp), packet.value)))
+    graph.start_run()
+    clocks = dict.fromkeys(inputs, 0)
+    for number, (position, distance, is_empty) in enumerate(rows):
+        name = inputs[position % len(inputs)]
+        clocks[name] += 1 + distance
+        graph.add_packet_to_input_stream(name, Packet() if is_empty else Packet(clocks[name]), clocks[name])
+        if number % 3 == 2:
+            graph.wait_until_idle()
+    graph.close()
+    events = tracer.chrome_trace()["traceEvents"]
+    made = [(each["name"], each["cat"], each["args"]["input_timestamp"]) for each in events if each["ph"] == "X"]
+    return [*made, *seen]
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(graphs(), feeds, st.integers(0, 2))
+def test_compiled_steps_make_the_calls_of_the_plain_policy(
+    graph: tuple[str, list[str], list[str]], rows: list[Any], observed: int
+) -> None:
+    text, inputs, streams = graph
+    plain = text.replace("node {", 'node { input_stream_handler { input_stream_handler: "PlainDefault" }')
+    observe = streams[-observed:] if observed else []
+    assert calls(text, inputs, observe, rows) == calls(plain, inputs, observe, rows)
 
 
 @settings(max_examples=60, deadline=None)
