@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from google.protobuf import text_format
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Error as ProtobufError
 from google.protobuf.message import Message
 
@@ -127,8 +128,14 @@ def read_graph(source: Source, *, file: str | None = None, keep_problems: bool =
 
 
 def to_text(message: Message) -> str:
-    """A message in text format, options spelt out. ``str()`` would look Any types up in the process-wide pool."""
-    return text_format.MessageToString(message, descriptor_pool=_pb.POOL)
+    """A message in text format, options spelt out unless some cannot be read.
+
+    ``str()`` would look Any types up in the process-wide pool.
+    """
+    try:
+        return text_format.MessageToString(message, descriptor_pool=_pb.POOL)
+    except ProtobufError:  # an Any whose bytes are no message of its type
+        return text_format.MessageToString(message, descriptor_pool=DescriptorPool())
 
 
 class _Reader:

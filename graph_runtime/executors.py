@@ -5,6 +5,7 @@ Source: MediaPipe ``framework/calculator_graph.cc`` and ``thread_pool_executor.c
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,8 +42,45 @@ class ExecutorPlan:
     given_by_caller: bool = False
 
 
+def check_executor_names(config: CalculatorGraphConfig, report: Report) -> None:
+    """Report names that are reserved or given twice, and executors of nodes that the graph does not declare.
+
+    Args:
+        config: the graph.
+        report: called for each problem.
+    """
+    declared: set[str] = set()
+    for position, executor in enumerate(config.executor):
+        if is_reserved(executor.name):
+            _report_reserved(executor.name, report, "executor", position, "name")
+        elif executor.name in declared:
+            name = f'"{executor.name}"' if executor.name else "the default executor"
+            report(f"ExecutorConfig for {name} is duplicate.", StatusCode.INVALID_ARGUMENT, "executor", position)
+        declared.add(executor.name)
+    for position, node in enumerate(config.node):
+        if node.executor and is_reserved(node.executor):
+            _report_reserved(node.executor, report, "node", position, "executor")
+        elif node.executor and node.executor not in declared:
+            near = difflib.get_close_matches(node.executor, [name for name in declared if name], n=1)
+            report(
+                f'The executor "{node.executor}" is not declared in an ExecutorConfig.',
+                StatusCode.INVALID_ARGUMENT, "node", position, "executor",
+                hint=f'did you mean "{near[0]}"?' if near else None,
+            )  # fmt: skip
+
+
+def check_default_executor(config: CalculatorGraphConfig, report: Report) -> None:
+    """Report a default executor that is given twice: by ``num_threads`` and by an ``executor`` without a name."""
+    if config.num_threads and not all(executor.name for executor in config.executor):
+        report(
+            "ExecutorConfig for the default executor and the graph-level num_threads field should not both be specified.",
+            StatusCode.INVALID_ARGUMENT,
+            "num_threads",
+        )
+
+
 def plan_executors(config: CalculatorGraphConfig, given: frozenset[str], report: Report) -> dict[str, ExecutorPlan]:
-    """The graph's executors by name, "" the default one; problems are reported.
+    """The graph's executors by name, "" the default one; those that cannot be made are reported.
 
     Args:
         config: the graph.
@@ -51,22 +89,10 @@ def plan_executors(config: CalculatorGraphConfig, given: frozenset[str], report:
     """
     plans: dict[str, ExecutorPlan] = {}
     for position, executor in enumerate(config.executor):
-        path = ("executor", position)
-        if executor.name in plans:
-            name = f'"{executor.name}"' if executor.name else "the default executor"
-            report(f"ExecutorConfig for {name} is duplicate.", StatusCode.INVALID_ARGUMENT, *path)
-            continue
-        if is_reserved(executor.name):
-            report(f'"{executor.name}" is a reserved executor name.', StatusCode.INVALID_ARGUMENT, *path, "name")
-        plans[executor.name] = _plan(executor, given, path, report)
-    if config.num_threads:
-        if "" in plans:
-            report(
-                "ExecutorConfig for the default executor and the graph-level num_threads field should not both be specified.",
-                StatusCode.INVALID_ARGUMENT,
-                "num_threads",
-            )
-        elif config.num_threads < -1:
+        if executor.name not in plans:
+            plans[executor.name] = _plan(executor, given, ("executor", position), report)
+    if config.num_threads and "" not in plans:
+        if config.num_threads < -1:
             report(_too_few(config.num_threads), StatusCode.INVALID_ARGUMENT, "num_threads")
         elif config.num_threads > 0:
             plans[""] = threads(config.num_threads)
@@ -122,13 +148,17 @@ def _plan(executor: ExecutorConfig, given: frozenset[str], path: tuple[str, int]
         return ExecutorPlan(max_threads=1, has_threads=False)
     else:
         report(
-            f"No registered object with name: {kind}",
+            f"No registered object with name: {kind.replace('.', '::')}",
             StatusCode.NOT_FOUND,
             *path,
             "type",
             hint=f"executor types are {POOL} and, for the default executor, {APPLICATION_THREAD}",
         )
     return ExecutorPlan()
+
+
+def _report_reserved(name: str, report: Report, *path: str | int) -> None:
+    report(f'"{name}" is a reserved executor name.', StatusCode.INVALID_ARGUMENT, *path)
 
 
 def _too_few(count: int) -> str:

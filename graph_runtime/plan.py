@@ -165,7 +165,7 @@ class Plan:
         self.max_queue_size = _max_queue_size(graph.config)
         self.ancestors = _ancestors(self.nodes, self.streams)
         self.slow_nodes = set()
-        self.warnings = graph.warnings
+        self.warnings = tuple(graph.warnings)
         messages = [node.message for node in graph.nodes]
         config = CalculatorGraphConfig()
         config.CopyFrom(graph.config)

@@ -26,7 +26,7 @@ def infer_types(edges: Sequence[tuple[PortSpec, PortSpec]]) -> None:
         consumer, producer = consumer_port.root(), producer_port.root()
         for open_port, other in ((consumer, producer), (producer, consumer)):
             if open_port.kind == ONE_OF and other.kind == EXACT and _consistent(open_port, other):
-                open_port.kind, open_port.types = EXACT, other.types
+                open_port.kind, open_port.link = SAME_AS, other
 
 
 def check_types(what: str, node: str, consumer: PortSpec, producer: PortSpec) -> str | None:

@@ -65,7 +65,7 @@ def find_calculator(name: str, package: str = "") -> type[Calculator]:
         plug_in = _entry_points().get(candidate)
         if plug_in is not None:
             return _load(candidate, plug_in)
-    shown = name.replace(".", "::")
+    shown = name.removeprefix(".").replace(".", "::")
     near = near_name(name, known_calculators(), "Calculator")
     hint = f'; did you mean "{near}"?' if near else ""
     raise GraphError(

@@ -1,28 +1,38 @@
-"""The order of a graph's nodes: producers before consumers, and which nodes form a loop where that cannot be."""
+"""The order of a graph's nodes: producers before consumers, or which nodes form a loop where that cannot be.
+
+Source: MediaPipe ``deps/topologicalsorter.cc``.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 
-def topological_order(needs: Sequence[Sequence[Hashable]], gives: Sequence[Sequence[Hashable]]) -> list[int] | None:
-    """Positions of the nodes, producers first; None when there is a loop.
+def topological_order(
+    needs: Sequence[Sequence[Hashable]], gives: Sequence[Sequence[Hashable]]
+) -> tuple[list[int], list[int]]:
+    """Sort nodes by what each needs and gives.
 
     The written order is kept when it is right already; otherwise the ready node that was written first comes first
     (MediaPipe's rule). A node that needs what it gives itself is a loop. Needs that nobody gives do not count.
+
+    Returns: positions of the nodes, producers first, and an empty list; or the nodes that do not come after a loop, and the loop:
+        nodes each of which feeds the next.
     """
-    giver = _givers(gives)
+    giver: dict[Hashable, int] = {}
+    for position, names in enumerate(gives):
+        for name in names:
+            giver.setdefault(name, position)
     written = range(len(needs))
     if all(giver.get(need, -1) < position for position in written for need in needs[position]):
-        return list(written)
-    waiting = [0] * len(needs)
+        return list(written), []
+    upstream = [{giver[need] for need in needs[position] if need in giver} for position in written]
     followers: list[list[int]] = [[] for _ in written]
     for position in written:
-        for need in needs[position]:
-            if need in giver:
-                waiting[position] += 1
-                followers[giver[need]].append(position)
+        for producer in upstream[position]:
+            followers[producer].append(position)  # in the written order, each once
+    waiting = [len(producers) for producers in upstream]
     ready = [position for position in written if not waiting[position]]
     order: list[int] = []
     while ready:
@@ -32,41 +42,24 @@ def topological_order(needs: Sequence[Sequence[Hashable]], gives: Sequence[Seque
             waiting[follower] -= 1
             if not waiting[follower]:
                 heapq.heappush(ready, follower)
-    return order if len(order) == len(needs) else None
+    return order, [] if len(order) == len(needs) else _find_cycle(followers, set(order))
 
 
-def find_cycle(needs: Sequence[Sequence[Hashable]], gives: Sequence[Sequence[Hashable]]) -> list[int]:
-    """The positions of the nodes of one loop, each feeding the next; call it only where there is one."""
-    giver = _givers(gives)
-    upstream = [[giver[need] for need in node if need in giver] for node in needs]
-    done: set[int] = set()
-    for start in range(len(needs)):
-        trail: list[int] = []
-        on_trail: dict[int, int] = {}
-        position: int | None = start
-        stack: list[list[int]] = []
-        while position is not None:
-            if position in on_trail:
-                return trail[on_trail[position] :][::-1]
-            if position not in done:
-                on_trail[position] = len(trail)
-                trail.append(position)
-                stack.append(list(upstream[position]))
-            position = None
-            while stack and position is None:
-                if stack[-1]:
-                    position = stack[-1].pop()
-                else:
-                    stack.pop()
-                    finished = trail.pop()
-                    del on_trail[finished]
-                    done.add(finished)
+def _find_cycle(followers: Sequence[Sequence[int]], sorted_nodes: Collection[int]) -> list[int]:
+    """The first loop that is met on the way downstream from the first node that could not be sorted, then from the next."""
+    done = set(sorted_nodes)
+    for start in range(len(followers)):
+        # What is still to be followed from each node on the way.
+        trail = {} if start in done else {start: iter(followers[start])}
+        while trail:
+            position, left = next(reversed(trail.items()))
+            follower = next((each for each in left if each not in done), None)
+            if follower is None:
+                done.add(position)
+                del trail[position]
+            elif follower in trail:
+                way = list(trail)
+                return way[way.index(follower) :]
+            else:
+                trail[follower] = iter(followers[follower])
     raise ValueError("there is no loop")
-
-
-def _givers(gives: Sequence[Sequence[Hashable]]) -> dict[Hashable, int]:
-    giver: dict[Hashable, int] = {}
-    for position, names in enumerate(gives):
-        for name in names:
-            giver.setdefault(name, position)
-    return giver

@@ -6,7 +6,6 @@ contains itself an error.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,6 +14,7 @@ from graph_runtime import _pb
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import GraphSource, read_graph
 from graph_runtime.errors import GraphError, Problem, StatusCode, code_of
+from graph_runtime.node_names import canonical_names
 from graph_runtime.option_value import apply_option_values
 from graph_runtime.origins import Origin, Use
 from graph_runtime.positions import FieldPath, Positions
@@ -103,18 +103,6 @@ def expand(
         outer: a node whose options the graph gets as if it were its subgraph node.
     """
     return _Expander(source, local or {}).run(outer or CalculatorGraphConfig.Node())
-
-
-def canonical_names(nodes: Sequence[CalculatorGraphConfig.Node]) -> list[str]:
-    """The name of each node, or else its calculator; numbered from 1 where several share it."""
-    plain = [node.name or node.calculator for node in nodes]
-    count = Counter(plain)
-    seen: Counter[str] = Counter()
-    names = []
-    for name in plain:
-        seen[name] += 1
-        names.append(f"{name}_{seen[name]}" if count[name] > 1 else name)
-    return names
 
 
 class _Expander:

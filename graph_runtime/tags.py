@@ -34,10 +34,11 @@ def parse_tag_index_name(text: str) -> TagIndexName:
     """Parse ``name``, ``TAG:name`` or ``TAG:index:name``.
 
     Raises:
-        InvalidArgumentError: the text does not have this form, or the index is above 10000.
+        InvalidArgumentError: the text does not have this form.
+        GraphRuntimeError: the index is above 10000 (INTERNAL).
     """
     match = _TAG_INDEX_NAME.fullmatch(text)
-    if match is None or (match["index"] is not None and int(match["index"]) > MAX_INDEX):
+    if match is None:
         raise GraphError(
             f'TAG:index:name is invalid, "{text}" does not match '
             '"([A-Z_][A-Z0-9_]*:((0|[1-9][0-9]*):)?)?[a-z_][a-z0-9_]*" '
@@ -46,7 +47,7 @@ def parse_tag_index_name(text: str) -> TagIndexName:
         )
     if match["tag"] is None:
         return TagIndexName("", -1, match["name"])
-    return TagIndexName(match["tag"], int(match["index"] or 0), match["name"])
+    return TagIndexName(match["tag"], _index(match["index"], "TAG:index:name", text), match["name"])
 
 
 def parse_tag_index(text: str) -> tuple[str, int]:
@@ -54,15 +55,23 @@ def parse_tag_index(text: str) -> tuple[str, int]:
 
     Raises:
         InvalidArgumentError: the text does not have this form.
+        GraphRuntimeError: the index is above 10000 (INTERNAL).
     """
     match = _TAG_INDEX.fullmatch(text)
-    if match is None or (match["index"] is not None and int(match["index"]) > MAX_INDEX):
+    if match is None:
         raise GraphError(
             f'TAG:index is invalid, "{text}" does not match "([A-Z_][A-Z0-9_]*)?(:(0|[1-9][0-9]*))?" '
             '(examples: "TAG" "VIDEO:2").',
             code=StatusCode.INVALID_ARGUMENT,
         )
-    return match["tag"] or "", int(match["index"] or 0)
+    return match["tag"] or "", _index(match["index"], "TAG:index", text)
+
+
+def _index(digits: str | None, what: str, text: str) -> int:
+    index = 0 if digits is None else int(digits[: len(str(MAX_INDEX)) + 1])  # int() refuses thousands of digits
+    if index > MAX_INDEX:
+        raise GraphError(f'{what} is invalid, the index in "{text}" is above {MAX_INDEX}.', code=StatusCode.INTERNAL)
+    return index
 
 
 class TagMap:
@@ -77,7 +86,7 @@ class TagMap:
         """Place parsed entries; a None (an entry that did not parse) is left out.
 
         Raises:
-            GraphRuntimeError: an index is given twice with different names, or indexes have a gap (FAILED_PRECONDITION).
+            GraphRuntimeError: an index is given twice, or indexes have a gap (FAILED_PRECONDITION).
         """
         slots: dict[str, dict[int, tuple[str, int]]] = {}
         for position, entry in enumerate(entries):
@@ -85,7 +94,7 @@ class TagMap:
                 continue
             of_tag = slots.setdefault(entry.tag, {})
             index = entry.index if entry.index >= 0 else len(of_tag)
-            if index in of_tag and of_tag[index][0] != entry.name:
+            if index in of_tag:
                 raise GraphError(
                     f'tag "{entry.tag}" index {index} already had a name "{of_tag[index][0]}" '
                     f'but is being reassigned a name "{entry.name}"',
@@ -123,6 +132,10 @@ class TagMap:
     def id_of(self, tag: str, index: int = 0) -> int | None:
         """The id of a port, or None when there is no such port."""
         return self._ids.get((tag, index))
+
+    def source_of(self, tag: str, index: int) -> int:
+        """The position of a port in the list that the map was made from; KeyError when there is no such port."""
+        return self.source[self._ids[tag, index]]
 
     def num_entries(self, tag: str) -> int:
         """How many ports carry the tag ("" for the untagged)."""

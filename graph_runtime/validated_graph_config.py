@@ -9,7 +9,7 @@ from typing import Any
 
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import to_text
-from graph_runtime.contract import EXACT, PortSpec
+from graph_runtime.contract import EXACT, ONE_OF, PortSpec
 from graph_runtime.errors import GraphError, GraphFileNotFoundError, StatusCode
 from graph_runtime.plan import Plan
 from graph_runtime.subgraph import Subgraphs
@@ -82,13 +82,13 @@ class ValidatedGraphConfig:
 
 def _type_name(what: str, name: str, port: PortSpec) -> str:
     root = port.root()
-    if root.kind != EXACT:
+    if root.kind not in (EXACT, ONE_OF):
         raise GraphError(
             f'Unable to find the type for {what} "{name}".  It may be set to AnyType or something else that isn\'t '
             "determinable, or the type may be defined but not registered.",
             code=StatusCode.UNKNOWN,
         )
-    return root.types[0].name
+    return root.type_name()
 
 
 def plan_from_keywords(

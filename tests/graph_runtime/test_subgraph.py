@@ -209,7 +209,7 @@ def test_generators_and_handlers_inside_are_taken_over() -> None:
     assert (len(config.node), [*config.packet_generator[0].output_side_packet]) == (0, ["y", "s__own"])
     assert [*config.packet_generator[0].input_side_packet] == [*config.status_handler[0].input_side_packet] == ["x"]
     problems = problems_of(use, text)
-    assert problems[0].startswith("<S>:2:5: Unable to find PacketGenerator")
+    assert problems[0].startswith("<S>:2:5: No registered object with name: G; Unable to find PacketGenerator")
     assert problems[0].endswith('; in subgraph "S" of node "S" (g:1:1)')
 
 

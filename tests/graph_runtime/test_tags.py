@@ -33,7 +33,6 @@ def test_accepted_entries(text: str, parsed: tuple[str, int, str]) -> None:
         ":0:foo",
         "tag:foo",
         "TAG:01:a",
-        "TAG:10001:a",
         "a b",
         "TAG:-1:a",
         "TAG:1:2:a",
@@ -67,11 +66,22 @@ def test_ports_are_ordered_by_tag_then_index_with_untagged_first() -> None:
     assert tag_map.source == [1, 4, 3, 2, 0]
 
 
-def test_one_port_with_two_names_is_refused() -> None:
-    with pytest.raises(
-        GraphError, match='tag "A" index 0 already had a name "a" but is being reassigned a name "b"'
-    ) as info:
-        ports("A:a", "A:b")
+@pytest.mark.parametrize("index", ["10001", "99999999999999999999", "1" * 5000])
+def test_an_index_above_the_limit_is_refused(index: str) -> None:
+    with pytest.raises(RuntimeError, match=r"^TAG:index:name is invalid, the index in .* is above 10000\.$") as info:
+        parse_tag_index_name(f"TAG:{index}:a")
+    assert isinstance(info.value, GraphError)
+    assert info.value.code == StatusCode.INTERNAL
+    with pytest.raises(RuntimeError, match=r"^TAG:index is invalid, the index in .* is above 10000\.$"):
+        parse_tag_index(f"TAG:{index}")
+    assert parse_tag_index_name("TAG:10000:a").index == 10000
+
+
+@pytest.mark.parametrize("second", ["b", "a"])
+def test_one_port_given_twice_is_refused(second: str) -> None:
+    text = f'tag "A" index 0 already had a name "a" but is being reassigned a name "{second}"'
+    with pytest.raises(GraphError, match=text) as info:
+        ports("A:a", f"A:{second}")
     assert info.value.code == StatusCode.FAILED_PRECONDITION
 
 

@@ -112,6 +112,76 @@ def test_all_problems_are_told_at_once_and_the_first_stage_gives_the_code() -> N
     assert code(text) == StatusCode.NOT_FOUND
 
 
+UNKNOWN_NODE = 'node { calculator: "Nope" }'
+BAD_TAG = 'node { calculator: "Merge" input_stream: "T:1:in" output_stream: "out" }'
+BAD_INFO = 'node { calculator: "Merge" input_stream: "in" output_stream: "o1" input_stream_info { tag_index: "X" } }'
+TWO_OPTIONS = """node { calculator: "Merge" input_stream: "in" output_stream: "o2"
+    node_options { [type.googleapis.com/mediapipe.GateCalculatorOptions] {} }
+    node_options { [type.googleapis.com/mediapipe.GateCalculatorOptions] {} } }"""
+LOOP = """node { calculator: "Merge" input_stream: "l1" output_stream: "l2" }
+    node { calculator: "Merge" input_stream: "l2" output_stream: "l1" }"""
+DANGLING = 'node { calculator: "Merge" input_stream: "gone" output_stream: "o3" }'
+DANGLING_BACK = """node { calculator: "Merge" input_stream: "gone" output_stream: "o4"
+    input_stream_info { tag_index: "" back_edge: true } }"""
+NO_HANDLER = """node { calculator: "Merge" input_stream: "in" output_stream: "o5"
+    input_stream_handler { input_stream_handler: "Nope" } }"""
+NO_EXECUTOR = 'node { calculator: "Merge" input_stream: "in" output_stream: "o6" executor: "nope" }'
+NO_GENERATOR = 'packet_generator { packet_generator: "Gen" }'
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "expected"),
+    [
+        # What is wrong with nodes counts together: one code where all have it.
+        (UNKNOWN_NODE, UNKNOWN_NODE, StatusCode.NOT_FOUND),
+        (BAD_INFO, BAD_INFO, StatusCode.INVALID_ARGUMENT),
+        (TWO_OPTIONS, TWO_OPTIONS, StatusCode.INTERNAL),
+        (UNKNOWN_NODE, BAD_INFO, StatusCode.UNKNOWN),
+        (TWO_OPTIONS, BAD_INFO, StatusCode.UNKNOWN),
+        (BAD_TAG, UNKNOWN_NODE, StatusCode.UNKNOWN),
+        (NO_HANDLER, NO_HANDLER.replace('"o5"', '"o7"'), StatusCode.NOT_FOUND),
+        # Otherwise the first problem of the first stage counts.
+        ("num_threads: 2 executor {}", UNKNOWN_NODE, StatusCode.INVALID_ARGUMENT),
+        (NO_GENERATOR, TWO_OPTIONS, StatusCode.NOT_FOUND),
+        (UNKNOWN_NODE, 'input_stream: "A"', StatusCode.NOT_FOUND),
+        (UNKNOWN_NODE, f"{PASS} {PASS}", StatusCode.NOT_FOUND),
+        (f"{PASS} {PASS}", 'output_stream: "A"', StatusCode.UNKNOWN),
+        ('input_stream: "A"', f"{PASS} {PASS}", StatusCode.INVALID_ARGUMENT),
+        (LOOP, DANGLING_BACK, StatusCode.UNKNOWN),
+        (DANGLING, DANGLING_BACK, StatusCode.UNKNOWN),
+        (DANGLING_BACK, 'executor { name: "gpu" }', StatusCode.INTERNAL),
+        (f"{PASS} {PASS}", 'executor { name: "gpu" }', StatusCode.UNKNOWN),
+        (NO_EXECUTOR, 'executor { name: "x" type: "Nope" }', StatusCode.INVALID_ARGUMENT),
+        (NO_EXECUTOR, NO_HANDLER, StatusCode.INVALID_ARGUMENT),
+        ('executor { name: "gpu" }', 'executor { name: "gpu" type: "Nope" }', StatusCode.INVALID_ARGUMENT),
+        ('executor { name: "x" type: "Nope" }', NO_HANDLER, StatusCode.NOT_FOUND),
+        ('executor { name: "x" } executor { type: "Nope" }', "", StatusCode.INVALID_ARGUMENT),
+    ],
+)  # fmt: skip
+def test_the_order_of_stages_decides_on_the_code(first: str, then: str, expected: StatusCode) -> None:
+    assert code(f'input_stream: "in" {first} {then}') == expected
+    if not first.startswith("executor"):  # these are looked at in the order in which they stand
+        assert code(f'input_stream: "in" {then} {first}') == expected
+
+
+def test_the_heading_is_that_of_the_first_stage() -> None:
+    with pytest.raises(GraphError, match=r"^CalculatorGraph::InitializeCalculatorNodes failed:\n"):
+        Plan(f'input_stream: "in" {NO_HANDLER}')
+    with pytest.raises(GraphError, match=r"^ValidatedGraphConfig Initialization failed\.\n"):
+        Plan(f'input_stream: "in" {NO_HANDLER} {UNKNOWN_NODE}')
+
+
+def test_the_contract_of_a_node_that_cannot_be_read_is_not_asked() -> None:
+    (problem,) = problems('node { calculator: "PassThroughCalculator" input_stream: "A" output_stream: "T:b" }')
+    assert "Unable to initialize TagMaps" in problem
+
+
+def test_options_of_one_type_may_stand_in_a_node_once() -> None:
+    (problem,) = problems(f'input_stream: "in"\n{TWO_OPTIONS}')
+    assert problem.startswith("g.pbtxt:4:5: ")
+    assert "Options type: 'type.googleapis.com/mediapipe.GateCalculatorOptions' specified more than once" in problem
+
+
 def test_a_port_that_the_contract_does_not_know() -> None:
     text = """input_stream: "in" input_side_packet: "n"
     node { calculator: "CountTo" input_stream: "X:in" output_stream: "o" input_side_packet: "N:n" }"""
@@ -159,6 +229,33 @@ def test_a_cycle_needs_a_back_edge() -> None:
     Plan(loop % 'input_stream_info { tag_index: ":1" back_edge: true }')
 
 
+def test_a_cycle_begins_with_its_first_node_that_cannot_be_sorted() -> None:
+    nodes = {
+        "tail": ("d", "e"), "c": ("c", "d"), "a": ("d h", "b"), "b": ("b", "c"), "head": ("in", "h"),
+    }  # fmt: skip
+    text = 'input_stream: "in"' + "".join(
+        f'node {{ name: "{name}" calculator: "Merge" output_stream: "{output}" '
+        + "".join(f'input_stream: "{each}" ' for each in inputs.split())
+        + "}"
+        for name, (inputs, output) in nodes.items()
+    )
+    (problem,) = problems(text)
+    assert "detected in graph: [c, a, b]" in problem
+
+
+def test_problems_name_nodes_in_the_order_that_was_written() -> None:
+    text = f"""input_stream: "in"
+    node {{ calculator: "PassThroughCalculator" input_stream: "out" output_stream: "x" }}
+    node {{ calculator: "PassThroughCalculator" input_stream: "gone" output_stream: "y" }}
+    {PASS}"""
+    (problem,) = problems(text)
+    assert 'node "PassThroughCalculator_2": Input Stream "gone" for node with sorted index 0' in problem
+    plan = Plan(text.replace("gone", "in"))
+    assert [(node.name, plan.streams[node.output_streams[0]].name) for node in plan.nodes] == [
+        ("PassThroughCalculator_1", "y"), ("PassThroughCalculator_2", "out"), ("PassThroughCalculator_3", "x"),
+    ]  # fmt: skip
+
+
 def test_a_self_loop_needs_a_back_edge() -> None:
     text = (
         'input_stream: "in" node { calculator: "Merge" input_stream: "in" input_stream: "out" output_stream: "out" %s }'
@@ -184,26 +281,86 @@ def test_a_back_edge_without_producer() -> None:
     assert code(text) == StatusCode.INTERNAL
 
 
-@pytest.mark.parametrize("bad", ['input_stream: "Aa"', 'output_stream: "a b"', 'input_side_packet: ":0:x"'])
+@pytest.mark.parametrize("bad", ['input_stream: "Aa"', 'output_stream: "a b"'])
 def test_bad_names_in_graph_lists(bad: str) -> None:
     (problem,) = problems(bad)
     assert "TAG:index:name is invalid" in problem
     assert code(bad) == StatusCode.INVALID_ARGUMENT
 
 
-def test_bad_names_in_a_node_have_code_unknown() -> None:
-    text = (
-        'input_stream: "in"\nnode { calculator: "Merge" input_stream: "in" input_stream: "T:1:x" output_stream: "out" }'
-    )
-    assert 'Not all indexes were assigned names.  Tag "T"' in problems(text)[0]
-    assert code(text) == StatusCode.UNKNOWN
+@pytest.mark.parametrize("field", ["input_side_packet", "output_side_packet"])
+def test_bad_names_of_the_graphs_own_side_packets_are_warnings(field: str) -> None:
+    (warning,) = Plan(f'{field}: "fine"\n{field}: ":0:x"', file=GRAPH).warnings
+    assert str(warning).startswith("g.pbtxt:2:")
+    assert "TAG:index:name is invalid" in str(warning)
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ("T:1:x", 'Not all indexes were assigned names.  Tag "T"'),
+        ("T:x T:x", 'tag "T" index 0 already had a name "x"'),
+        ("X", "TAG:index:name is invalid"),
+        ("T:10001:x", "above 10000"),
+    ],
+)
+def test_bad_names_in_a_node_have_code_unknown(entry: str, text: str) -> None:
+    inputs = " ".join(f'input_stream: "{each}"' for each in entry.split())
+    graph = f'input_stream: "in"\nnode {{ calculator: "Merge" input_stream: "in" {inputs} output_stream: "out" }}'
+    (problem,) = problems(graph)
+    assert "Unable to initialize TagMaps for node. " in problem
+    assert text in problem
+    assert code(graph) == StatusCode.UNKNOWN
 
 
 def test_what_this_version_cannot_do_is_refused_not_ignored() -> None:
     (problem,) = problems(f'packet_generator {{ packet_generator: "Gen" }}\ninput_stream: "in"\n{PASS}')
-    assert problem.startswith('g.pbtxt:1:1: Unable to find PacketGenerator "Gen"; packet_generator is of MediaPipe')
+    assert problem.startswith(
+        'g.pbtxt:1:1: No registered object with name: Gen; Unable to find PacketGenerator "Gen"; packet_'
+    )
     (problem,) = problems('input_stream: "in" input_stream_handler { input_stream_handler: "Nope" }\n' + PASS)
     assert '"Nope" is not a registered input stream handler.; there are: BarrierInputStreamHandler, Default' in problem
+
+
+def test_the_graphs_input_stream_handler_is_copied_to_nodes_without_one() -> None:
+    node = 'node { calculator: "Merge" input_stream: "in" output_stream: "o%d" %s }\n'
+    own = 'input_stream_handler { input_stream_handler: "BarrierInputStreamHandler" }'
+    nodes = node % (1, "") + node % (2, own) + node % (3, "input_stream_handler {}")
+    plan = Plan(
+        'input_stream: "in" input_stream_handler { input_stream_handler: "ImmediateInputStreamHandler" }' + nodes
+    )
+    assert [each.handler.__name__ for each in plan.nodes] == [
+        "ImmediateInputStreamHandler", "BarrierInputStreamHandler", "DefaultInputStreamHandler",
+    ]  # fmt: skip
+    assert [each.input_stream_handler.input_stream_handler for each in plan.config.node] == [
+        "ImmediateInputStreamHandler", "BarrierInputStreamHandler", "DefaultInputStreamHandler",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_stream_handlers_that_cannot_be(kind: str) -> None:
+    text = (
+        'input_stream: "in"\nnode { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out"\n%s }'
+    )
+    for name, message, status in (
+        (
+            "a.B",
+            f'No registered object with name: a::B; "a.B" is not a registered {kind} stream handler.',
+            StatusCode.NOT_FOUND,
+        ),
+        ("", f"The name of the {kind} stream handler is empty.", StatusCode.INTERNAL),
+    ):
+        graph = text % f'{kind}_stream_handler {{ {kind}_stream_handler: "{name}" }}'
+        (problem,) = problems(graph)
+        assert message in problem
+        assert problem.startswith("g.pbtxt:3:1: ")
+        assert code(graph) == status
+
+
+def test_the_ports_of_a_packet_generator_are_read() -> None:
+    found = problems('packet_generator { packet_generator: "a.G" input_side_packet: "A" }')
+    assert "NodeTypeInfo Initialization failed. TAG:index:name is invalid" in found[0]
+    assert "No registered object with name: a::G" in found[1]
 
 
 def test_unused_and_unknown_graph_outputs_are_accepted_with_a_warning() -> None:
@@ -275,6 +432,7 @@ def test_a_plan_from_text_config_is_the_same_graph() -> None:
         ("executor {} num_threads: 2", "and the graph-level num_threads field should not both be specified."),
         ('executor { name: "x" }', "must be provided to the graph with a CalculatorGraph::SetExecutor() call."),
         ('executor { name: "x" type: "Foo" }', "No registered object with name: Foo"),
+        ('executor { name: "x" type: "a.Foo" }', "No registered object with name: a::Foo"),
         ('executor { name: "x" type: "ThreadPoolExecutor" }', "num_threads is not specified"),
         ("num_threads: -3", "should be positive but is -3"),
     ],
