@@ -6,7 +6,7 @@ General layout, from the ground up; imports go downwards only, and nothing here 
 * ``contract``, ``calculator``, ``registry``: what authors of calculators use.
 * ``config``, ``positions``, ``_pb``: graph files and where things stand in them; ``options``, ``proto_files``: options of nodes.
 * ``subgraph`` (with ``subgraph_expansion``, ``subgraph_ports``, ``origins``, ``option_value``): graphs as nodes of other graphs.
-* ``validation`` (with ``stages``, ``sorting``, ``port_types``) and ``plan``: a graph file becomes a ``Plan``, or a list of problems.
+* ``validation`` (with ``stages``, ``sorting``, ``port_types``) and ``plan``: a graph file becomes a ``Plan`` or a list of problems.
 * ``_engine``: runs a Plan; the only place with threads and locks.
 * ``graph``: ``CalculatorGraph``, the public face of a run; ``packet_creator`` and ``packet_getter`` are the old API's helpers.
 """
