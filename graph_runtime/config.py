@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ BINARY_SUFFIXES: Final = (".binarypb", ".binpb", ".pb")
 _PATH: Final = r"[^\s{}:\"']+\.(pbtxt|txtpb|textproto|binarypb|binpb|pb)"  # text that is a path and never a graph
 _BYTE_ORDER_MARK: Final = "\ufeff"  # some editors on Windows put it before UTF-8
 _MAX_ATTEMPTS: Final = 20  # every value that cannot be read costs one more parse
+_MAX_SAME: Final = 100  # equal problems that are listed one by one
 _PARSE_ERRORS: Final = (text_format.ParseError, ProtobufError, RecursionError, ValueError)
 
 
@@ -146,18 +148,19 @@ class _Reader:
         self.config: CalculatorGraphConfig | None = None
         self.found: list[tuple[int, Problem]] = []  # with the offset in the text, to sort by
         self.nodes: list[NodeSpan] = []
+        self.left_out: list[int] = []  # offsets of what is wrong
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         return tuple(problem for _, problem in sorted(self.found, key=lambda pair: pair[0]))
 
     def gaps(self) -> Iterator[int | None]:
-        """In which nodes the problems are; None for one outside of the nodes."""
+        """In which nodes something is wrong; None for what is outside of the nodes."""
         spans = {node.start: node.end for node in self.nodes}
         starts: list[int] = []
         while (start := self.positions.offsets.get(("node", len(starts)))) is not None:
             starts.append(start)
-        for offset, _ in self.found:
+        for offset in self.left_out:
             at = bisect.bisect_right(starts, offset) - 1
             yield at if at >= 0 and offset < spans[starts[at]] else None
 
@@ -191,8 +194,7 @@ class _Reader:
             scan = scan_text(text, CalculatorGraphConfig.DESCRIPTOR, _pb.POOL, self.positions.label)
             self.positions, self.nodes = scan.positions, scan.nodes
             if attempt == 0:  # what a later scan finds missing was blanked here
-                for finding in scan.findings:
-                    self.add(finding.message, finding.offset, scan, finding.hint)
+                self.add_findings(scan)
             if scan.broken is not None and (scan.findings or scan.explained):
                 self.add(scan.broken[1], scan.broken[0], scan)
                 return
@@ -203,6 +205,20 @@ class _Reader:
                 return
             text = _blank(text, [gap for gap in gaps if gap is not None])
         self.add("more values cannot be read; these are the first of them", len(text), scan)
+
+    def add_findings(self, scan: Scan) -> None:
+        """What the scanner found, but for endless repetition: such a file is hardly a graph."""
+        count: Counter[str] = Counter()
+        beyond: dict[str, int] = {}
+        for finding in scan.findings:
+            self.left_out.append(finding.offset)
+            count[finding.message] += 1
+            if count[finding.message] <= _MAX_SAME:
+                self.add(finding.message, finding.offset, scan, finding.hint)
+            else:
+                beyond.setdefault(finding.message, finding.offset)
+        for message, offset in beyond.items():
+            self.add(f"{message}; {count[message] - _MAX_SAME} times from here on", offset, scan)
 
     def parse_values(self, text: str, scan: Scan) -> tuple[int, int] | None:
         """Parse with protobuf's own parser; the field to leave out before the next try, or None to stop."""
@@ -218,6 +234,7 @@ class _Reader:
         except _PARSE_ERRORS as error:
             at, message = _describe(error, text, scan.positions.line_starts)
             self.add(message, at, scan)
+            self.left_out.append(at or 0)
             return None if at is None or scan.broken is not None else _gap(scan.entries, at)
         self.config = config
         return None

@@ -264,6 +264,16 @@ graph_options { [type.googleapis.com/my.WholeGraph] { } }
     ]
 
 
+def test_a_large_file_that_is_no_graph_is_refused_with_few_lines() -> None:
+    """Such as a mesh in text format: the same unknown field on every line."""
+    found = problems_of("kind: MESH\n" + "vertex: 1.5\n" * 5_000)
+    assert len(found) == 102
+    assert found[0].startswith('g:1:1: Message type "mediapipe.CalculatorGraphConfig" has no field named "kind"; ')
+    assert found[-1] == (
+        'g:102:1: Message type "mediapipe.CalculatorGraphConfig" has no field named "vertex"; 4900 times from here on'
+    )
+
+
 def test_two_messages_in_one_any_are_refused() -> None:
     """Only the last of them would count."""
     gate, thinner = (f"[type.googleapis.com/mediapipe.{name}CalculatorOptions]" for name in ("Gate", "PacketThinner"))

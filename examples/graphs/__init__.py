@@ -1,0 +1,1 @@
+"""Small graphs in the shapes of real ones, and the calculators that they need."""
