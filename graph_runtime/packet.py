@@ -176,7 +176,10 @@ def as_packet_type(declared: PacketType | type) -> PacketType:
     if not isinstance(declared, type):
         raise TypeError(f"a packet type is a Python class or a PacketType, not {declared!r}")
     name = _NAMES_OF_BUILTINS.get(declared)
-    if name is None:
+    descriptor = getattr(declared, "DESCRIPTOR", None)
+    if name is None and descriptor is not None:
+        name = str(descriptor.full_name).replace(".", "::")  # a protobuf message
+    elif name is None:
         name = (
             declared.__qualname__
             if declared.__module__ == "builtins"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from google.protobuf.message import Message
+
 from calculators.core.checks import require
 from graph_runtime._pb.mediapipe.calculators.core.constant_side_packet_calculator_pb2 import (
     ConstantSidePacketCalculatorOptions,
@@ -34,6 +36,10 @@ _TYPES: Final = {
     "double_value": DOUBLE,
     "bool_value": BOOL,
     "string_value": STRING,
+    "classification_list_value": PacketType("::mediapipe::ClassificationList", Message),
+    "landmark_list_value": PacketType("::mediapipe::LandmarkList", Message),
+    "matrix_data_value": PacketType("mediapipe::MatrixData", Message),
+    "time_series_header_value": PacketType("mediapipe::TimeSeriesHeader", Message),
 }
 _VECTORS: Final = {
     "string_vector_value": (STRING_VECTOR, "string_value"),
@@ -61,8 +67,8 @@ class ConstantSidePacketCalculator(Calculator):
             "Number of output side packets has to be same as number of packets configured in options.",
         )
         for index, entry in enumerate(entries):
-            packet_type, value = _typed_value(entry)
-            cc.output_side_packets["PACKET", index].set(type(value) if packet_type is None else packet_type)
+            packet_type, _ = _typed_value(entry)
+            cc.output_side_packets["PACKET", index].set(packet_type)
 
     def open(self, cc: CalculatorContext) -> None:
         for index, entry in enumerate(cc.options(ConstantSidePacketCalculatorOptions).packet):
@@ -70,8 +76,8 @@ class ConstantSidePacketCalculator(Calculator):
             cc.output_side_packets["PACKET", index].set(Packet(value, packet_type=packet_type))
 
 
-def _typed_value(entry: ConstantSidePacketCalculatorOptions.ConstantSidePacket) -> tuple[PacketType | None, Any]:
-    """The type (None for a message: its class) and the value of one entry."""
+def _typed_value(entry: ConstantSidePacketCalculatorOptions.ConstantSidePacket) -> tuple[PacketType, Any]:
+    """The type and the value of one entry."""
     field = entry.WhichOneof("value")
     if field is None:
         raise GraphError("None of supported values were specified in options.", code=StatusCode.INVALID_ARGUMENT)
@@ -79,4 +85,4 @@ def _typed_value(entry: ConstantSidePacketCalculatorOptions.ConstantSidePacket) 
     if field in _VECTORS:
         packet_type, elements = _VECTORS[field]
         return packet_type, list(getattr(value, elements))
-    return _TYPES.get(field), value
+    return _TYPES[field], value

@@ -70,6 +70,10 @@ def test_packets_pickle() -> None:
     assert pickle.loads(pickle.dumps(Packet())).is_empty()
 
 
+def test_a_message_has_the_name_of_its_c_class() -> None:
+    assert "C++ type: mediapipe::CalculatorGraphConfig>" in repr(Packet(CalculatorGraphConfig()))
+
+
 @pytest.mark.parametrize(
     ("create", "get", "value", "name"),
     [

@@ -192,6 +192,23 @@ def test_a_constant_can_be_a_message() -> None:
     assert [(each.index, each.label) for each in packet.value.classification] == [(3, "cat")]
 
 
+@pytest.mark.parametrize(
+    ("field", "type_name"),
+    [
+        ("classification_list_value", "::mediapipe::ClassificationList"),
+        ("landmark_list_value", "::mediapipe::LandmarkList"),
+        ("matrix_data_value", "mediapipe::MatrixData"),
+        ("time_series_header_value", "mediapipe::TimeSeriesHeader"),
+    ],
+)
+def test_a_message_constant_has_mediapipes_type(field: str, type_name: str, fails: Fails) -> None:
+    graph = constant(f"packet {{ {field} {{ }} }}")
+    (packet,) = side_packets_of(graph, {}, "p")
+    assert f"C++ type: {type_name}>" in repr(packet)
+    error = fails(f'{graph} node {{ calculator: "GateCalculator" input_side_packet: "ALLOW:p" }}')
+    assert f'the connected output side packet will be of type "{type_name}"' in str(error)
+
+
 def test_several_constants_follow_the_indexes() -> None:
     ports = 'output_side_packet: "PACKET:1:b" output_side_packet: "PACKET:0:a"'
     packets = side_packets_of(constant("packet { int_value: 256 } packet { bool_value: true }", ports), {}, "a", "b")
