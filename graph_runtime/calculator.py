@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import Any, Final, TypeVar
 
-from graph_runtime.contract import CalculatorContract, PortKey, missing_port, split_key
+from graph_runtime.contract import CalculatorContract, missing_port, split_key
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import NOTHING, BoundMark, Packet, PacketType
-from graph_runtime.tags import TagMap
+from graph_runtime.tags import PortKey, TagMap
 from graph_runtime.timestamp import (
     DONE,
     ONE_OVER_POST_STREAM,
@@ -94,10 +94,10 @@ class InputStream:
 
     __slots__ = ("_queue", "_stream", "header", "name", "packet")
 
-    def __init__(self, name: str, stream: Any, queue: Any) -> None:
-        self.name = name
+    def __init__(self, stream: Any, queue: Any) -> None:
+        self.name: str = stream.name
         self.packet: Packet = EMPTY_PACKET
-        self.header: Packet = EMPTY_PACKET
+        self.header: Packet = stream.header
         self._stream = stream
         self._queue = queue
 
@@ -243,30 +243,32 @@ class OutputSidePacket:
         self._send(self.name, value if isinstance(value, Packet) else Packet(value, packet_type=packet_type))
 
 
-class Ports(tuple[P, ...]):
-    """The ports of a node in id order; ``ports["TAG"]``, ``ports[0]`` (untagged), ``ports["TAG", 1]``."""
+_item = list.__getitem__
 
-    _tag_map: TagMap
-    _what: str
 
-    @classmethod
-    def of(cls, ports: list[P], tag_map: TagMap, what: str) -> Ports[P]:
-        """The ports, one per entry of the tag map."""
-        made = cls(ports)
-        made._tag_map = tag_map
-        made._what = what
-        return made
+class Ports(list[P]):
+    """The ports of a node in id order; ``ports["TAG"]``, ``ports[0]`` (untagged), ``ports["TAG", 1]``.
 
-    def __getitem__(self, key: PortKey) -> P:  # type: ignore[override]  # a tuple by iteration only: users index by tag
-        tag, index = split_key(key)
-        port_id = self._tag_map.id_of(tag, index)
-        if port_id is None:
-            raise missing_port(self._what, tag, index, self._tag_map)
-        return tuple.__getitem__(self, port_id)
+    A list, because subclasses of tuple have no slots; nobody changes it.
+    """
+
+    __slots__ = ("_id_by_key", "_tag_map", "_what")
+
+    def __init__(self, ports: list[P], tag_map: TagMap, what: str) -> None:
+        super().__init__(ports)
+        self._tag_map = tag_map
+        self._id_by_key = tag_map.id_by_key
+        self._what = what
+
+    def __getitem__(self, key: PortKey) -> P:  # type: ignore[override]  # a list by iteration only: users index by tag
+        try:
+            return _item(self, self._id_by_key[key])
+        except KeyError:
+            raise missing_port(self._what, *split_key(key), self._tag_map) from None
 
     def get_by_id(self, port_id: int) -> P:
         """The port at a position of the id order."""
-        return tuple.__getitem__(self, port_id)
+        return _item(self, port_id)
 
     def has_tag(self, tag: str) -> bool:
         """Whether the node has a port with this tag."""

@@ -11,11 +11,9 @@ from typing import Any, Final, TypeVar
 
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import PacketType, as_packet_type
-from graph_runtime.tags import TagMap, describe_port
+from graph_runtime.tags import PortKey, TagMap, describe_port
 
 M = TypeVar("M")
-
-PortKey = str | int | tuple[str, int]
 
 UNDEFINED: Final = "undefined"
 ANY: Final = "any"

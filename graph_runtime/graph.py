@@ -223,21 +223,20 @@ class CalculatorGraph:
 
     def _make_services(self) -> None:
         """Make what nodes need and the caller did not give."""
-        for node in self._plan.nodes:
-            for key, service in node.contract.services.items():
-                if key in self._services or service.optional:
+        for node, key, service in self._plan.services:
+            if key in self._services or service.optional:
+                continue
+            reason = "it has no default"
+            if service.default is not None:
+                try:
+                    self._services[key] = service.default()
                     continue
-                reason = "it has no default"
-                if service.default is not None:
-                    try:
-                        self._services[key] = service.default()
-                        continue
-                    except Exception as error:
-                        reason = str(error)
-                raise GraphError(
-                    f'Service "{key}", required by node {node.name}, was not provided and cannot be created: {reason}',
-                    code=StatusCode.INTERNAL,
-                )
+                except Exception as error:
+                    reason = str(error)
+            raise GraphError(
+                f'Service "{key}", required by node {node}, was not provided and cannot be created: {reason}',
+                code=StatusCode.INTERNAL,
+            )
 
     def _check_side_packets(self, given: Mapping[str, Packet]) -> None:
         problems = []
@@ -443,7 +442,7 @@ class CalculatorGraph:
         return sum(observer.told for _, observer in self._observers)
 
     def _is_running(self) -> bool:
-        return self._run is not None and not self._run.done.is_set()
+        return self._run is not None and not self._run.is_done
 
     def _started(self, what: str) -> Run:
         run = self._run

@@ -76,7 +76,7 @@ def take_snapshot(plan: Plan, run: Run | None) -> GraphSnapshot:
     state = "running"
     if run.errors:
         state = "failed"
-    elif run.done.is_set():
+    elif run.is_done:
         state = "done"
     elif run.is_paused:
         state = "paused"

@@ -7,16 +7,20 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, Final
 
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime._pb.mediapipe.framework.thread_pool_executor_pb2 import ThreadPoolExecutorOptions
 from graph_runtime.calculator import Calculator
 from graph_runtime.config import find_options, read_graph
-from graph_runtime.contract import CalculatorContract, PortSpec
+from graph_runtime.contract import CalculatorContract, PortSpec, Service
 from graph_runtime.errors import Problem
 from graph_runtime.executors import ExecutorPlan
+from graph_runtime.packet import Packet
+from graph_runtime.port_types import type_check
 from graph_runtime.stream_handlers import InputStreamHandler
+from graph_runtime.stream_handlers.default import DefaultInputStreamHandler
 from graph_runtime.subgraph import Subgraphs, local_subgraphs
 from graph_runtime.tags import TagMap
 from graph_runtime.validation import CheckedNode, Validator
@@ -34,6 +38,8 @@ class NodePlan:
         name: the node's canonical name: ``name``, else the calculator, numbered where several share it.
         input_streams, output_streams: positions in ``Plan.streams``, in port id order.
         back_edges: the port ids of inputs that close a loop.
+        has_default_policy: whether the engine may use its compiled form of the default input policy.
+        is_async: whether ``process`` is a coroutine function.
     """
 
     id: int
@@ -53,6 +59,8 @@ class NodePlan:
     handler: type[InputStreamHandler]
     handler_options: Any
     find_options: Callable[[type[Any]], Any]
+    has_default_policy: bool
+    is_async: bool
 
     @property
     def is_source(self) -> bool:
@@ -62,13 +70,17 @@ class NodePlan:
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """One stream: who makes it (a node and its port, or the graph's caller) and which inputs it feeds."""
+    """One stream: who makes it (a node and its port, or the graph's caller) and which inputs it feeds.
+
+    ``check`` raises for a packet of a wrong type; None where every type may pass.
+    """
 
     id: int
     name: str
     producer: tuple[int, int] | None
     port: PortSpec
     consumers: tuple[tuple[int, int], ...]
+    check: Callable[[Packet], None] | None
 
 
 class Plan:
@@ -90,6 +102,7 @@ class Plan:
         slow_nodes: ids of nodes whose calls were slow lately; a hint, kept up by the runs.
         warnings: what MediaPipe ignores without a word, and is probably a mistake.
         required_side_packets: name -> the ports that need it, for side packets that no node makes.
+        services: (node name, key, service) for all that nodes use.
 
     Raises:
         GraphError: the graph is not valid; ``problems`` lists all that was found.
@@ -97,7 +110,7 @@ class Plan:
 
     __slots__ = (
         "ancestors", "config", "executors", "file", "graph_inputs", "graph_outputs", "graph_side_packets",
-        "max_queue_size", "nodes", "produced_side_packets", "required_side_packets", "slow_nodes", "stream_ids",
+        "max_queue_size", "nodes", "produced_side_packets", "required_side_packets", "services", "slow_nodes", "stream_ids",
         "streams", "warnings",
     )  # fmt: skip
 
@@ -116,6 +129,7 @@ class Plan:
     graph_side_packets: tuple[tuple[str, int, str], ...]
     produced_side_packets: dict[str, tuple[int, int]]
     required_side_packets: dict[str, tuple[PortSpec, ...]]
+    services: tuple[tuple[str, str, Service], ...]
 
     def __init__(
         self,
@@ -137,12 +151,12 @@ class Plan:
                 consumers[name].append((position, port))
         self.file = graph.source.file
         self.streams = tuple(
-            StreamPlan(
+            _stream_plan(
                 ids[name],
                 name,
                 None if node is None else (node_ids[id(node)], port),
                 graph.stream_port(name) or PortSpec("", 0, name).set_any(),
-                tuple(consumers[name]),
+                consumers[name],
             )
             for name, (node, port) in graph.producers.items()
         )
@@ -161,6 +175,9 @@ class Plan:
                 if side_port.name not in graph.side_producers:
                     required.setdefault(side_port.name, []).append(side_port)
         self.required_side_packets = {name: tuple(ports) for name, ports in required.items()}
+        self.services = tuple(
+            (node.name, key, service) for node in self.nodes for key, service in node.contract.services.items()
+        )
         self.executors = graph.executors
         self.max_queue_size = _max_queue_size(graph.config)
         self.ancestors = _ancestors(self.nodes, self.streams)
@@ -177,6 +194,13 @@ class Plan:
                 default.options.Extensions[ThreadPoolExecutorOptions.ext].num_threads = config.num_threads
                 config.num_threads = 0
         self.config = config
+
+
+def _stream_plan(
+    position: int, name: str, producer: tuple[int, int] | None, port: PortSpec, consumers: list[tuple[int, int]]
+) -> StreamPlan:
+    check = type_check(port, f'Packet type mismatch on calculator outputting to stream "{name}"')
+    return StreamPlan(position, name, producer, port, tuple(consumers), check)
 
 
 def _node_plan(position: int, node: CheckedNode, ids: dict[str, int]) -> NodePlan:
@@ -200,6 +224,10 @@ def _node_plan(position: int, node: CheckedNode, ids: dict[str, int]) -> NodePla
         handler_options=node.handler_options,
         source_layer=node.message.source_layer,
         find_options=partial(find_options, node.message),
+        has_default_policy=node.handler is DefaultInputStreamHandler
+        and node.handler_options == 1  # its batch size
+        and not node.contract.process_timestamp_bounds,
+        is_async=iscoroutinefunction(node.calculator.process),
     )
 
 

@@ -12,6 +12,8 @@ from typing import Final
 
 from graph_runtime.errors import GraphError, StatusCode
 
+PortKey = str | int | tuple[str, int]
+
 MAX_INDEX: Final = 10000
 
 _NUMBER = r"(?:0|[1-9][0-9]*)"
@@ -80,7 +82,7 @@ class TagMap:
     A port's position in this order is its id. ``source[id]`` is the position in the list that it was made from.
     """
 
-    __slots__ = ("_ids", "names", "source", "tags")
+    __slots__ = ("_ids", "id_by_key", "names", "source", "tags")
 
     def __init__(self, entries: Sequence[TagIndexName | None]) -> None:
         """Place parsed entries; a None (an entry that did not parse) is left out.
@@ -121,6 +123,14 @@ class TagMap:
                 self._ids[tag, index] = len(self.names)
                 self.names.append(name)
                 self.source.append(position)
+
+        self.id_by_key: dict[PortKey, int] = dict(self._ids.items())
+        """The ids by every way to write a port: ``("TAG", 1)``, ``"TAG"`` and, untagged, ``0``."""
+        for (tag, index), port_id in self._ids.items():
+            if not index:
+                self.id_by_key[tag] = port_id
+            if not tag:
+                self.id_by_key[index] = port_id
 
     def __len__(self) -> int:
         return len(self.names)

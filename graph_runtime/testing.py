@@ -17,12 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 from graph_runtime.config import parse_graph_config
-from graph_runtime.contract import PortKey, split_key
+from graph_runtime.contract import split_key
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.graph import CalculatorGraph
 from graph_runtime.packet import Packet
 from graph_runtime.plan import Plan
-from graph_runtime.tags import TagMap, describe_port, parse_tag_index_name
+from graph_runtime.tags import PortKey, TagMap, describe_port, parse_tag_index_name
 
 
 class CalculatorRunner:

@@ -11,9 +11,10 @@ from graph_runtime._pb.mediapipe.calculators.core.packet_resampler_calculator_pb
 )
 from graph_runtime._pb.mediapipe.framework.calculator_options_pb2 import CalculatorOptions
 from graph_runtime.calculator import Calculator, CalculatorContext
-from graph_runtime.contract import CalculatorContract, PortKey
+from graph_runtime.contract import CalculatorContract
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import STRING, Packet
+from graph_runtime.tags import PortKey
 from graph_runtime.timestamp import MAX, MIN, PRE_STREAM, UNITS_PER_SECOND
 
 

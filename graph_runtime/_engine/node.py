@@ -17,7 +17,7 @@ from graph_runtime.calculator import (
 )
 from graph_runtime.errors import GraphError, code_of, describe
 from graph_runtime.packet import NOTHING, BoundMark, Packet
-from graph_runtime.port_types import type_check
+from graph_runtime.stream_handlers import InputStreamHandler
 from graph_runtime.stream_handlers.fixed_size import FixedSizeInputStreamHandler, WatchedQueue
 from graph_runtime.tags import TagMap
 from graph_runtime.timestamp import DONE, MAX, MIN, POST_STREAM, PRE_STREAM, next_allowed
@@ -44,10 +44,10 @@ class NodeState:
     """One node of one run. Only a thread that holds the run's token touches it, but for the calculator in ``process``."""
 
     __slots__ = (
+        "_handler",
         "calculator",
         "context",
         "following",
-        "handler",
         "in_stream",
         "in_streams",
         "inputs",
@@ -88,12 +88,10 @@ class NodeState:
         for queue, stream in zip(self.queues, self.in_streams, strict=True):
             stream.sinks.append((queue, pool.heap, key))
             stream.is_ordered |= not plan.handler.ignores_timestamps
-        self.handler = plan.handler(
-            self.queues, self.in_streams, plan.handler_options, plan.inputs, plan.contract.process_timestamp_bounds
-        )
-        for queue in self.queues:
-            if isinstance(queue, WatchedQueue) and isinstance(self.handler, FixedSizeInputStreamHandler):
-                queue.handler = self.handler
+        self._handler: InputStreamHandler | None = None
+        if queue_type is WatchedQueue:
+            for queue in self.queues:
+                queue.handler = self.handler  # type: ignore[attr-defined]  # all are WatchedQueue here
         self.offsets: list[int | None] = [None] * len(self.out_streams)
         self.is_open = False
         self.step: Step = do_nothing
@@ -105,16 +103,26 @@ class NodeState:
         self.following: NodeState | None = None
         """The only consumer of the only output, where packets may go straight to it."""
 
+    @property
+    def handler(self) -> InputStreamHandler:
+        """The input policy; made when it is asked for, since compiled steps do without."""
+        if self._handler is None:
+            plan = self.plan
+            self._handler = plan.handler(
+                self.queues, self.in_streams, plan.handler_options, plan.inputs, plan.contract.process_timestamp_bounds
+            )
+        return self._handler
+
     def can_open(self) -> bool:
         """Whether all side packets and the headers of all inputs are there."""
         run = self.run
-        return all(
-            name in run.side_packets or name in run.absent_side_packets for name in self.plan.input_side_packets.names
-        ) and all(
-            stream.name in run.headers_known
-            for port, stream in enumerate(self.in_streams)
-            if port not in self.plan.back_edges
-        )
+        for name in self.plan.input_side_packets.names:
+            if name not in run.side_packets and name not in run.absent_side_packets:
+                return False
+        for port, stream in enumerate(self.in_streams):
+            if stream.name not in run.headers_known and port not in self.plan.back_edges:
+                return False
+        return True
 
     def open(self) -> bool:
         """Make the calculator and call its ``open``; whether that went well."""
@@ -152,32 +160,24 @@ class NodeState:
         """A context with ports of its own."""
         plan, run = self.plan, self.run
         context = CalculatorContext(plan.name, run, plan.find_options, plan.contract.services)
-        inputs = [
-            InputStream(stream.name, stream, queue) for stream, queue in zip(self.in_streams, self.queues, strict=True)
-        ]
-        for port, stream in zip(inputs, self.in_streams, strict=True):
-            port.header = stream.header
-        context.inputs = Ports.of(inputs, plan.inputs, "input streams")
-        context.outputs = Ports.of(
-            [
-                OutputStream(
-                    stream.name,
-                    context,
-                    type_check(port, f'Packet type mismatch on calculator outputting to stream "{stream.name}"'),
-                )
-                for port, stream in zip(plan.contract.outputs, self.out_streams, strict=True)
-            ],
+        context.inputs = Ports(
+            [InputStream(stream, queue) for stream, queue in zip(self.in_streams, self.queues, strict=True)],
+            plan.inputs,
+            "input streams",
+        )
+        context.outputs = Ports(
+            [OutputStream(stream.name, context, stream.check) for stream in self.out_streams],
             plan.outputs,
             "output streams",
         )
         names = plan.input_side_packets.names
         present = [name for name in names if name in run.side_packets]
-        context.input_side_packets = Ports.of(
+        context.input_side_packets = Ports(
             [InputSidePacket(name, run.side_packets[name]) for name in present],
             plan.input_side_packets if len(present) == len(names) else run.present_side_packets(plan),
             "input side packets",
         )
-        context.output_side_packets = Ports.of(
+        context.output_side_packets = Ports(
             [OutputSidePacket(name, run.set_side_packet) for name in plan.output_side_packets.names],
             plan.output_side_packets,
             "output side packets",
@@ -224,7 +224,9 @@ class NodeState:
             self.context._flush = None
         self.context, self.calculator, self.sender, self.following = NO_CONTEXT, None, None, None
         self.process, self.step = _not_open, do_nothing
-        del self.run, self.handler
+        if isinstance(self._handler, FixedSizeInputStreamHandler):
+            self.queues.clear()  # each of them knows the handler, which knows all of them
+        del self.run, self._handler
 
     def failure(self, phase: str, error: BaseException) -> GraphError:
         """``error`` as the run's error, in MediaPipe's words."""
@@ -340,5 +342,5 @@ def bound_after(timestamp: int, offset: int) -> int:
 NO_CONTEXT: Final = CalculatorContext("", None, lambda _: None, ())
 """What a node has before it opens and when its run is over."""
 
-_NO_INPUTS: Final[Ports[InputStream]] = Ports.of([], TagMap([]), "input streams")
-_NO_OUTPUTS: Final[Ports[OutputStream]] = Ports.of([], TagMap([]), "output streams")
+_NO_INPUTS: Final[Ports[InputStream]] = Ports([], TagMap([]), "input streams")
+_NO_OUTPUTS: Final[Ports[OutputStream]] = Ports([], TagMap([]), "output streams")

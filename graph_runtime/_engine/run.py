@@ -25,7 +25,7 @@ from graph_runtime._engine.throttle import Throttle
 from graph_runtime.calculator import STOP
 from graph_runtime.errors import GraphError, StatusCode, code_of, combine
 from graph_runtime.packet import NOTHING, Packet
-from graph_runtime.port_types import packet_mismatch, type_check
+from graph_runtime.port_types import packet_mismatch
 from graph_runtime.tags import TagIndexName, TagMap
 from graph_runtime.timestamp import DONE, MAX, POST_STREAM, PRE_STREAM, UNSET, debug_string, next_allowed
 
@@ -63,7 +63,7 @@ class Run(Scheduler):
         self.queue_limit = plan.max_queue_size if queue_limit is None else queue_limit
         self.nearly_full = self.queue_limit - 1
         """So many packets in a queue, and one more may make it full."""
-        self.streams = [StreamState(stream.name, self) for stream in plan.streams]
+        self.streams = [StreamState(stream.name, stream.check, self) for stream in plan.streams]
         last = len(plan.nodes) - 1
         self.nodes = [
             NodeState(self, node, last - node.id, self.pools[node.executor], self.streams) for node in plan.nodes
@@ -71,11 +71,6 @@ class Run(Scheduler):
         self.by_key.extend(reversed(self.nodes))
         self.by_name = {name: self.streams[stream] for name, stream in plan.stream_ids.items()}
         self.graph_inputs = {name: self.by_name[name] for _, _, name in plan.graph_inputs}
-        for name, stream in self.graph_inputs.items():
-            stream.check = type_check(
-                plan.streams[plan.stream_ids[name]].port,
-                f'Packet type mismatch on calculator outputting to stream "{name}"',
-            )
         for name, observer in observers:
             self.by_name[name].observers.append(observer)
         self.side_packets = dict(side_packets)
@@ -163,7 +158,7 @@ class Run(Scheduler):
             first, self.cancelled = not self.cancelled, True
             callbacks = list(self._on_cancel.values())
             self._on_cancel.clear()
-        if not first or self.done.is_set():
+        if not first or self.is_done:
             return
         for callback in callbacks:
             try:
@@ -246,7 +241,7 @@ class Run(Scheduler):
     def call_when_done(self, callback: Callable[[], None]) -> None:
         """Call ``callback()`` on some thread when the run has ended; at once if it has."""
         with self._cancel_lock:
-            if not self.done.is_set():
+            if not self.is_done:
                 self._done_callbacks.append(callback)
                 return
         callback()
@@ -294,7 +289,8 @@ class Run(Scheduler):
                 self._finish(regular=False)
             return False
         if self._unopened and self._open_nodes():
-            self._dispatch()
+            if len(self.pools) > 1:
+                self._dispatch()
             return True
         if self._close_requested and self._sources_since is not None:
             self._stop_sources |= monotonic() - self._sources_since >= HEAD_START_S
@@ -364,7 +360,7 @@ class Run(Scheduler):
             node.step = compile_step(node)
             if node.plan.is_source:
                 self._waiting_sources.append(node)
-            else:
+            elif any(node.queues) or any(stream.bound != PRE_STREAM for stream in node.in_streams):
                 heappush(node.pool.heap, node.key)
         return opened
 
@@ -382,6 +378,7 @@ class Run(Scheduler):
         for stream in self.streams:
             stream.sinks.clear()
             stream.observers.clear()
+            del stream.run
         self.by_key.clear()
         self.nodes = []
         self.throttle = _NO_THROTTLE
@@ -389,7 +386,7 @@ class Run(Scheduler):
 
     def _end(self) -> None:
         with self._cancel_lock:
-            self.done.set()
+            self.is_done = True
             callbacks, self._done_callbacks = self._done_callbacks, []
         for callback in callbacks:
             callback()
@@ -397,7 +394,8 @@ class Run(Scheduler):
 
     def _on_start(self, _: Packet) -> None:
         self._open_nodes()
-        self._dispatch()
+        if len(self.pools) > 1:  # what is ready in the pool that this thread drains, it goes on with
+            self._dispatch()
 
     def _on_close_input(self, stream: StreamState, _: Packet) -> None:
         self._inputs_ended += 1
@@ -422,7 +420,7 @@ class Run(Scheduler):
             return True  # a calculator or callback that feeds its own graph cannot wait for it
 
         def has_room() -> bool:
-            return self._has_room(stream) or bool(self.errors) or self.done.is_set()
+            return self._has_room(stream) or bool(self.errors) or self.is_done
 
         if not wait:
             return has_room()

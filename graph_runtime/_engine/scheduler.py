@@ -66,7 +66,7 @@ class Scheduler(ABC):
         inbox: what has come from outside; only a thread that drains takes from it.
         claims: the node whose inline call is running, if one is. Taking it away is taking the token. It is the list of the
             thread that drains: one that has lost the token must not take back what its successor announced.
-        done: set when the run has ended.
+        is_done: whether the run has ended.
         errors: what has failed.
     """
 
@@ -81,7 +81,7 @@ class Scheduler(ABC):
         }
         self.by_key: list[NodeState] = []
         self.claims: Claims = []
-        self.done = threading.Event()
+        self.is_done = False
         self.errors: list[GraphError] = []
         self._default = self.pools[""]
         # Only a thread that drains can be waited for: real pools get their threads at once.
@@ -105,7 +105,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def _end(self) -> None:
-        """The run is over: set ``done`` and tell everybody."""
+        """The run is over: set ``is_done`` and tell everybody."""
 
     @abstractmethod
     def _slow_step(self, node: NodeState) -> Step:
@@ -119,7 +119,7 @@ class Scheduler(ABC):
     def wait_until_done(self, timeout_s: float | None = None) -> bool:
         """Help until the run has ended; False when ``timeout_s`` seconds passed first."""
         self._refuse_inside("wait_until_done")
-        return self._wait(self.done.is_set, timeout_s, for_idle=False)
+        return self._wait(lambda: self.is_done, timeout_s, for_idle=False)
 
     def wait_for(self, is_over: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Help until ``is_over()`` or the end of the run; False when ``timeout_s`` seconds passed first.
@@ -127,7 +127,7 @@ class Scheduler(ABC):
         Who makes it true while another thread waits has to call ``tell_watchers``.
         """
         self._refuse_inside("waiting for output")
-        return self._wait(lambda: is_over() or self.done.is_set(), timeout_s, for_idle=False)
+        return self._wait(lambda: is_over() or self.is_done, timeout_s, for_idle=False)
 
     def pause(self) -> None:
         """Start no further calls until ``resume``."""
@@ -198,7 +198,7 @@ class Scheduler(ABC):
                     claims.append(own)
                 else:
                     self._token.release()
-        if self.inbox and not self.done.is_set():
+        if self.inbox and not self.is_done:
             self._want_thread(self._default)
 
     def _drain(self, pool: Pool, until: Callable[[], bool] | None = None) -> None:
@@ -208,13 +208,17 @@ class Scheduler(ABC):
         heap, nodes, inbox = pool.heap, self.by_key, self.inbox
         claims: Claims = []
         self.claims = claims
+        is_alone = True
         try:
-            while not self.done.is_set():
+            while not self.is_done:
                 while heap and not self._paused:
                     if inbox:
                         self._take_inbox()
                     elif heap:
                         node = nodes[heappop(heap)]
+                        if heap and is_alone:  # another thread takes over if this one gets stuck in the call
+                            is_alone = False
+                            self._want_thread(pool)
                         node.step(node, claims)
                 if inbox:
                     self._take_inbox()
@@ -287,12 +291,10 @@ class Scheduler(ABC):
             self._enter()
             pool.is_coming = False
             pool.active += 1
-            if pool.active > pool.max_threads or self.done.is_set():
+            if pool.active > pool.max_threads or self.is_done:
                 pool.active -= 1
                 self._token.release()
             else:
-                if pool.heap:  # for other nodes of the pool, or to take over if this thread gets stuck in a call
-                    self._want_thread(pool)
                 self._drain_and_leave(pool, is_worker=True)
 
     def _drain_and_leave(self, pool: Pool, *, is_worker: bool = False, until: Callable[[], bool] | None = None) -> bool:
@@ -300,7 +302,7 @@ class Scheduler(ABC):
         is_quiet = True
         try:
             self._drain(pool, until)
-            is_quiet = self.done.is_set() or not (
+            is_quiet = self.is_done or not (
                 self.inbox or self._detached or any(each.heap for each in self.pools.values())
             )
             if not is_quiet and not self._paused:
@@ -312,7 +314,7 @@ class Scheduler(ABC):
             if self._watchers:
                 self.tell_watchers()
         # What came while this thread was leaving saw the token taken and asked nobody.
-        if self.inbox and not self.done.is_set() and not self._token.locked() and not self._deferred:
+        if self.inbox and not self.is_done and not self._token.locked() and not self._deferred:
             self._want_thread(self._default)
         return is_quiet
 
@@ -356,7 +358,7 @@ class Scheduler(ABC):
                 elif not self._token.acquire(timeout=max(0.0, deadline - monotonic())):
                     return is_over()
                 is_quiet = self._drain_and_leave(self._default, until=None if for_idle else is_over)
-                if is_quiet and (for_idle or self.done.is_set()):
+                if is_quiet and (for_idle or self.is_done):
                     return True
             if is_over():
                 return True
@@ -378,7 +380,7 @@ class Scheduler(ABC):
         )
 
     def _is_quiet(self) -> bool:
-        return self.done.is_set() or not (
+        return self.is_done or not (
             self.inbox
             or self._detached
             or self._token.locked()

@@ -15,7 +15,6 @@ calculator is called.
 from __future__ import annotations
 
 from heapq import heappush
-from inspect import iscoroutinefunction
 from typing import Final
 
 from graph_runtime._engine.calls import call, call_inline, decide, fill
@@ -24,7 +23,6 @@ from graph_runtime._engine.inline_steps import default_step, one_input_step
 from graph_runtime._engine.node import Claims, NodeState, Step, do_nothing
 from graph_runtime.calculator import STOP
 from graph_runtime.packet import Packet
-from graph_runtime.stream_handlers.default import DefaultInputStreamHandler
 from graph_runtime.timestamp import ONE_OVER_POST_STREAM
 
 SOURCE_TIMESTAMP: Final = 0
@@ -36,17 +34,13 @@ def compile_step(node: NodeState) -> Step:
         return _source_step
     if not node.in_streams:
         return do_nothing
-    if iscoroutinefunction(node.process):
+    if node.plan.is_async:
         return async_step(node)
     if node.plan.max_in_flight > 1 and node.pool.max_threads > 1:
         return parallel_step(node)
     if not node.pool.is_inline or (node.plan.id in node.run.plan.slow_nodes and node.pool.max_threads > 1):
         return detached_step(node)
-    if (
-        type(node.handler) is not DefaultInputStreamHandler
-        or node.handler.batch_size > 1
-        or node.handler.process_bounds
-    ):
+    if not node.plan.has_default_policy:
         return _policy_step(node)
     if len(node.in_streams) > 1:
         node.inputs = list(zip(node.queues, node.in_streams, node.context.inputs, strict=True))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from heapq import heappush
 from typing import TYPE_CHECKING
 
+from graph_runtime.calculator import EMPTY_PACKET
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import NOTHING, BoundMark, Packet
 from graph_runtime.timestamp import (
@@ -83,14 +84,14 @@ class StreamState:
         "taken",
     )
 
-    def __init__(self, name: str, run: Run) -> None:
+    def __init__(self, name: str, check: Callable[[Packet], None] | None, run: Run) -> None:
         self.name = name
         self.bound = PRE_STREAM
         self.quiet_bound = PRE_STREAM
         """The bound as long as no packet has moved it: equal to ``bound`` while there was none."""
         self.sinks: list[Sink] = []
         self.observers: list[Observer] = []
-        self.header = Packet()
+        self.header = EMPTY_PACKET
         self.posted = 0
         """Packets put into the inbox by whoever feeds this graph input; ``taken`` of them have left it."""
         self.taken = 0
@@ -100,7 +101,7 @@ class StreamState:
         """Whether any consumer cares for the order of timestamps (all handlers but Barrier do)."""
         self.is_watched = False
         """After the run: whether somebody listened to the stream until its end, who would refuse what still comes."""
-        self.check: Callable[[Packet], None] | None = None
+        self.check = check
         self.run = run
 
     def takes_order(self) -> bool:

@@ -91,10 +91,11 @@ class SyncSet:
     MediaPipe ``InputStreamHandler::SyncSet``.
     """
 
-    __slots__ = ("done_seen", "handler", "last_processed", "ports", "stream_timestamp")
+    __slots__ = ("done_seen", "last_processed", "ports", "process_bounds", "queues", "stream_timestamp", "streams")
 
     def __init__(self, handler: InputStreamHandler, ports: Sequence[int]) -> None:
-        self.handler = handler
+        # Not the handler: it holds this object, and a loop of references would keep both until the garbage collector comes.
+        self.queues, self.streams, self.process_bounds = handler.queues, handler.streams, handler.process_bounds
         self.ports = list(ports)
         self.last_processed = UNSTARTED
         self.stream_timestamp = UNSET
@@ -107,8 +108,7 @@ class SyncSet:
         2. Without ``process_bounds``: ready at the smallest head, if all empty inputs are settled beyond it.
         3. With it: ready at the highest settled timestamp, or at the smallest head if that is earlier, once each.
         """
-        handler = self.handler
-        queues, streams = handler.queues, handler.streams
+        queues, streams = self.queues, self.streams
         min_packet = min_bound = DONE
         for port in self.ports:
             queue = queues[port]
@@ -120,7 +120,7 @@ class SyncSet:
         self.stream_timestamp = settled = min(min_packet, min_bound)
         if settled >= ONE_OVER_POST_STREAM:
             return CLOSE
-        if not handler.process_bounds:
+        if not self.process_bounds:
             return min_packet if min_packet < min_bound else NOT_READY
         timestamp = min_packet if min_packet < min_bound else previous_allowed(min_bound)
         return timestamp if timestamp > max(self.last_processed, UNSTARTED) else NOT_READY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -437,3 +438,31 @@ def test_the_combined_error_message_begins_with_the_code() -> None:
     with pytest.raises(GraphError):
         graph.close()
     assert graph.get_combined_error_message() == ""
+
+
+@pytest.mark.parametrize("handler", ["Default", "Immediate", "FixedSize", "SyncSet"])
+def test_a_finished_run_leaves_nothing_for_the_garbage_collector(handler: str) -> None:
+    plan = Plan(f"""input_stream: "in" input_stream: "other"
+    node {{ calculator: "PassThroughCalculator" input_stream: "in" output_stream: "a" }}
+    node {{
+      calculator: "Merge" input_stream: "a" input_stream: "other" output_stream: "out"
+      input_stream_handler {{ input_stream_handler: "{handler}InputStreamHandler" }}
+    }}""")
+    got: list[int] = []
+
+    def run() -> None:
+        graph = CalculatorGraph(plan)
+        graph.observe_output_stream("out", lambda _, packet: got.append(packet.value))
+        graph.start_run(deferred=True)
+        graph.add_packet_to_input_stream("in", Packet(1), 0)
+        graph.close()
+
+    run()
+    gc.collect()
+    gc.disable()
+    try:
+        run()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    assert got == [1, 1]
