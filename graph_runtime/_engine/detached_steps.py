@@ -61,7 +61,7 @@ def detached_step(node: NodeState) -> Step:
             if len(batch) < batch_size or run_batch(claims):
                 if quick >= QUICK_CALLS and node.pool.is_inline and node.is_open:
                     run.plan.slow_nodes.discard(node.plan.id)
-                    run.recompile(node)
+                    run.choose_step_again(node)
                 heappush(node.pool.heap, key)
 
     return step

@@ -60,7 +60,7 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
             pending.append(packet)
             break
         out.bound = bound_after
-        if not came_straight and (node.queue or node.in_stream.bound >= ONE_OVER_POST_STREAM):
+        if not came_straight and (node.queue or node.in_stream.bound > timestamp + 1):
             heappush(heap, node.key)
         following = node.following
         if (
@@ -80,7 +80,7 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
                 node.show(out.observers, packet)
             return
         node, timestamp, came_straight = following, sent, True
-    if node.finish(context, timestamp, result) and (node.queue or node.in_stream.bound >= ONE_OVER_POST_STREAM):
+    if node.finish(context, timestamp, result) and (node.queue or node.in_stream.bound > timestamp + 1):
         heappush(heap, node.key)
 
 

@@ -1,4 +1,4 @@
-"""A node while a graph runs: its calculator, its queues, and how it opens, sends and closes. ``steps.py`` compiles the rest."""
+"""A node while a graph runs: its calculator, its queues, and how it opens, sends and closes. ``steps.py`` says how it is called."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class NodeState:
         "step",
     )
 
-    # For one_input_step and default_step, set by compile_step.
+    # For one_input_step and default_step, set by choose_step.
     queue: deque[Packet]
     in_stream: StreamState
     port: InputStream
@@ -105,7 +105,7 @@ class NodeState:
 
     @property
     def handler(self) -> InputStreamHandler:
-        """The input policy; made when it is asked for, since compiled steps do without."""
+        """The input policy; made when it is asked for, since the steps of the default policy do without."""
         if self._handler is None:
             plan = self.plan
             self._handler = plan.handler(

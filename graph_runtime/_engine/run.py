@@ -19,7 +19,7 @@ from graph_runtime._engine.calls import Failed
 from graph_runtime._engine.detached_steps import detached_step
 from graph_runtime._engine.node import NodeState, Step
 from graph_runtime._engine.scheduler import NO_PACKET, STALL_S, Pool, Scheduler, Submit
-from graph_runtime._engine.steps import compile_step
+from graph_runtime._engine.steps import choose_step
 from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._engine.throttle import Throttle
 from graph_runtime.calculator import STOP
@@ -230,9 +230,9 @@ class Run(Scheduler):
         self.plan.slow_nodes.add(node.plan.id)
         return detached_step(node)
 
-    def recompile(self, node: NodeState) -> None:
+    def choose_step_again(self, node: NodeState) -> None:
         """Give a node the step that fits it now."""
-        node.step = compile_step(node)
+        node.step = choose_step(node)
 
     def event_loop(self) -> asyncio.AbstractEventLoop:
         """Where coroutines of nodes run: the caller's loop, or the process-wide background one."""
@@ -357,7 +357,7 @@ class Run(Scheduler):
             self._unopened.remove(node)
             if not node.open():
                 continue
-            node.step = compile_step(node)
+            node.step = choose_step(node)
             if node.plan.is_source:
                 self._waiting_sources.append(node)
             elif any(node.queues) or any(stream.bound != PRE_STREAM for stream in node.in_streams):

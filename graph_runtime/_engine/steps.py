@@ -1,6 +1,6 @@
-"""The closures that a plan's nodes are compiled into, once per run.
+"""Which function runs a node: its *step*, chosen when the node opens.
 
-A *step* is called, with the run's token held, when something at a node's inputs may have changed: it decides by the node's input
+A step is called, with the run's token held, when something at a node's inputs may have changed: it decides by the node's input
 stream handler whether to process, to close or to pass a bound on, and does it. Three ways to call ``process``:
 
 * *inline*: with the token held, for nodes that are quick. The call is announced in ``claims``, and a thread that has waited too
@@ -8,7 +8,7 @@ stream handler whether to process, to close or to pass a bound on, and does it. 
 * *detached*: the token is given up for the time of the call, for slow nodes and for nodes of real thread pools.
 * *parallel*: detached, with several calls of one node at once (``max_in_flight``), sent in the order of their timestamps.
 
-The inline forms write the default policy out for speed; ``stream_handlers/`` is its specification. Nothing here knows what a
+Two inline forms write the default policy out for speed; ``stream_handlers/`` is its specification. Nothing here knows what a
 calculator is called.
 """
 
@@ -28,8 +28,8 @@ from graph_runtime.timestamp import ONE_OVER_POST_STREAM
 SOURCE_TIMESTAMP: Final = 0
 
 
-def compile_step(node: NodeState) -> Step:
-    """The step for an opened node."""
+def choose_step(node: NodeState) -> Step:
+    """The step for an opened node, which is made ready for it."""
     if node.plan.is_source:
         return _source_step
     if not node.in_streams:

@@ -466,3 +466,20 @@ def test_a_finished_run_leaves_nothing_for_the_garbage_collector(handler: str) -
     finally:
         gc.enable()
     assert got == [1, 1]
+
+
+def test_a_bound_behind_the_last_packet_of_a_queue_is_passed_on() -> None:
+    log: list[Any] = []
+    graph = CalculatorGraph(
+        graph_config="""input_stream: "a" input_stream: "b" input_side_packet: "log"
+        executor { name: "" type: "ApplicationThreadExecutor" }
+        node { calculator: "PassThroughCalculator" input_stream: "a" output_stream: "passed" }
+        node { name: "sink" calculator: "CollectCalls" input_stream: "passed" input_stream: "b" input_side_packet: "LOG:log" }"""
+    )
+    graph.start_run({"log": log})
+    graph.add_packet_to_input_stream("b", Packet("b"), 3)
+    graph.add_packet_to_input_stream("a", Packet("a"), 1)
+    graph.add_packet_to_input_stream("a", Packet(), 3)  # both lie there when the node is called for the first
+    graph.wait_until_idle()
+    assert log[1:] == [("process", "sink", 1, ["a", None]), ("process", "sink", 3, [None, "b"])]
+    graph.close()
