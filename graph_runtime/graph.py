@@ -35,6 +35,9 @@ class GraphInputStreamAddMode(enum.IntEnum):
     WAIT_TILL_NOT_FULL = 0
     ADD_IF_NOT_FULL = 1
 
+    def __str__(self) -> str:
+        return f"GraphInputStreamAddMode.{self.name}"
+
 
 class CalculatorGraph:
     """A graph that can be run, several times one after the other.
@@ -74,6 +77,10 @@ class CalculatorGraph:
             )
         elif unknown or any(each is not None for each in (graph_config, binary_graph_path, validated_graph_config)):
             raise GraphError("CalculatorGraph() takes a plan or keywords, not both", code=StatusCode.INVALID_ARGUMENT)
+        elif not isinstance(plan, Plan):
+            raise TypeError(
+                f"CalculatorGraph() takes a Plan, or keywords such as graph_config=..., not {type(plan).__name__}"
+            )
         unused = [name for name in executors or () if not plan.executors.get(name, ExecutorPlan()).given_by_caller]
         if unused:
             have = ", ".join(name for name in plan.executors if name) or "none"
@@ -243,14 +250,15 @@ class CalculatorGraph:
         for name, ports in self._plan.required_side_packets.items():
             packet = given.get(name)
             for port in ports:
-                if packet is None or packet.is_empty():
+                if packet is None:
                     if not port.is_optional:
                         problems.append(Problem(f'Side packet "{name}" is required but was not provided.'))
                         break
                     continue
                 mismatch = packet_mismatch(port, packet)
                 if mismatch is not None:
-                    problems.append(Problem(f'Side packet "{name}" failed validation: {mismatch}'))
+                    code = StatusCode.INTERNAL if packet.is_empty() else StatusCode.INVALID_ARGUMENT
+                    problems.append(Problem(f'Side packet "{name}" failed validation: {mismatch}', code))
         for name in self._plan.produced_side_packets:
             if name in given:
                 problems.append(

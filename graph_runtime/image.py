@@ -278,8 +278,9 @@ def _other_dtype(image_format: ImageFormat, data: NDArray[Any]) -> Exception:
     if not formats:
         dtypes = ", ".join(dict.fromkeys(pixel.dtype for pixel in _PIXELS.values()))
         return TypeError(f"data has the dtype {data.dtype}; an image is made of one of {dtypes}")
+    names = f"{', '.join(formats[:-1])}, and {formats[-1]}"
     return GraphError(
-        f"{data.dtype} image data should be in one of the formats {', '.join(formats)}, not {image_format.name}",
+        f"{data.dtype} image data should be one of the {names} MediaPipe image formats, not {image_format.name}",
         code=StatusCode.UNKNOWN,
     )
 

@@ -28,14 +28,25 @@ NOTHING: Final = _Nothing()
 class Packet:
     """An immutable value with a timestamp; the value is shared, never copied.
 
-    ``Packet()`` is empty. ``Packet(value)`` carries any Python value. ``packet.at(5)`` is the same value at another time.
+    ``Packet()`` is empty. ``Packet(value)`` carries any Python value; ``Packet(packet)`` is a copy. ``packet.at(5)`` is the same
+    value at another time.
     """
 
     __slots__ = ("_timestamp", "_type", "_value")
 
+    _timestamp: int
+    _type: PacketType | None
+    _value: Any
+
     def __init__(self, value: Any = NOTHING, timestamp: int = UNSET, *, packet_type: PacketType | None = None) -> None:
+        if value.__class__ is Packet:
+            packet_type, timestamp, value = (
+                value._type,
+                value._timestamp if timestamp == UNSET else timestamp,
+                value._value,
+            )
         self._value = value
-        self._timestamp: int = timestamp if timestamp.__class__ is int else exact_int(timestamp)
+        self._timestamp = timestamp if timestamp.__class__ is int else exact_int(timestamp)
         self._type = packet_type
 
     def at(self, timestamp: int) -> Packet:

@@ -1,13 +1,16 @@
 """Packets of MediaPipe's types from Python values: the helpers of its old Python API, with range and type checks.
 
-Where an int or a float is taken, numpy's numbers are too; a bool is never taken for a number.
+Where an int or a float is taken, numpy's numbers are too, and a bool as 0 or 1. Numbers of type ``float`` lose what does not fit
+into their 32 bits.
 """
 
 from __future__ import annotations
 
 import warnings
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Rational, Real
+from numbers import Rational, Real
+from operator import index as exact_int
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -106,8 +109,8 @@ def create_uint64(value: int) -> Packet:
 
 
 def create_float(value: float) -> Packet:
-    """A packet of type ``float``."""
-    return Packet(_number(value, "create_float"), packet_type=FLOAT)
+    """A packet of type ``float`` (32 bits)."""
+    return Packet(_singles([_number(value, "create_float")])[0], packet_type=FLOAT)
 
 
 def create_double(value: float) -> Packet:
@@ -123,18 +126,18 @@ def create_string(value: str | bytes) -> Packet:
 
 
 def create_int_array(values: Sequence[int]) -> Packet:
-    """A packet of type ``int[]``."""
-    return Packet([_whole(value) for value in _each(values)], packet_type=INT_ARRAY)
+    """A packet of type ``int[]``; OverflowError when a value does not fit into 32 bits."""
+    return Packet([_in_range(value, INT) for value in _each(values)], packet_type=INT_ARRAY)
 
 
 def create_float_array(values: Sequence[float]) -> Packet:
     """A packet of type ``float[]``; all values have to be floats."""
-    return Packet([_real(value) for value in _each(values)], packet_type=FLOAT_ARRAY)
+    return Packet(_singles([_real(value) for value in _each(values)]), packet_type=FLOAT_ARRAY)
 
 
 def create_int_vector(values: Sequence[int]) -> Packet:
-    """A packet of type ``std::vector<int>``."""
-    return Packet([_whole(value) for value in _each(values)], packet_type=INT_VECTOR)
+    """A packet of type ``std::vector<int>``; OverflowError when a value does not fit into 32 bits."""
+    return Packet([_in_range(value, INT) for value in _each(values)], packet_type=INT_VECTOR)
 
 
 def create_bool_vector(values: Sequence[bool]) -> Packet:
@@ -144,7 +147,7 @@ def create_bool_vector(values: Sequence[bool]) -> Packet:
 
 def create_float_vector(values: Sequence[float]) -> Packet:
     """A packet of type ``std::vector<float>``; all values have to be floats."""
-    return Packet([_real(value) for value in _each(values)], packet_type=FLOAT_VECTOR)
+    return Packet(_singles([_real(value) for value in _each(values)]), packet_type=FLOAT_VECTOR)
 
 
 def create_string_vector(values: Sequence[str | bytes]) -> Packet:
@@ -208,7 +211,7 @@ def create_matrix(matrix: ArrayLike, transpose: bool = False) -> Packet:
     import numpy as np
 
     given = np.asarray(matrix)
-    if given.ndim not in (1, 2) or given.dtype.kind not in "iuf":
+    if given.ndim not in (1, 2) or given.dtype.kind not in "biuf":
         raise TypeError(f"create_matrix() takes numbers in 1 or 2 dimensions, not {given.ndim} of {given.dtype}")
     columns = given[:, np.newaxis] if given.ndim == 1 else given
     made = np.array(columns.T if transpose else columns, np.float32, order="F")
@@ -237,10 +240,13 @@ def _image(kind: type[ImageT], data: Any, image_format: ImageFormat | None, copy
     if isinstance(data, kind):
         if image_format not in (None, data.image_format):
             raise _refusal(
-                f"The provided image_format doesn't match that of the {kind.__name__}, {data.image_format.name}."
+                f"The provided image_format doesn't match the one from the data arg, {data.image_format.name}."
             )
         if copy is False:
-            raise _refusal(f"A packet cannot share the pixels of an {kind.__name__}: leave out copy=False.")
+            name = kind.__name__
+            raise _refusal(
+                f"Creating {name} packet by taking a reference of another {name} object is not supported: leave out copy=False."
+            )
         return kind(data.image_format, data._pixels)
     if image_format is None:
         raise _refusal("Please provide 'image_format' with 'data'.")
@@ -259,6 +265,10 @@ def _image(kind: type[ImageT], data: Any, image_format: ImageFormat | None, copy
 
 
 def _integer(value: int, packet_type: PacketType) -> Packet:
+    return Packet(_in_range(value, packet_type), packet_type=packet_type)
+
+
+def _in_range(value: int, packet_type: PacketType) -> int:
     value = _whole(value)
     signed, bits = _BITS[packet_type.name]
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
@@ -267,14 +277,11 @@ def _integer(value: int, packet_type: PacketType) -> Packet:
         raise OverflowError(f"{value} execeeds the maximum value ({high}) the data type can have.")
     if value < low:
         raise OverflowError(f"{value} goes below the minimum value ({low}) the data type can have.")
-    return Packet(value, packet_type=packet_type)
+    return value
 
 
 def _whole(value: int) -> int:
-    # numpy tells Python's tower of numbers where its own belong, so that they are known without importing it.
-    if value.__class__ is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
-        raise TypeError(f"an int is needed, not {type(value).__name__}")
-    return int(value)
+    return int(value) if _is_bool(value) else exact_int(value)
 
 
 def _real(value: float) -> float:
@@ -284,16 +291,26 @@ def _real(value: float) -> float:
 
 
 def _number(value: float, what: str) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool):
+    # numpy tells Python's tower of numbers where its own belong, so that they are known without importing it.
+    if not isinstance(value, Real) and not _is_bool(value):
         raise TypeError(f"{what}() takes a number, not {type(value).__name__}")
     return float(value)
 
 
+def _singles(values: Sequence[float]) -> list[float]:
+    """The nearest numbers of 32 bits."""
+    return array("f", values).tolist()
+
+
 def _boolean(value: bool) -> bool:
-    # numpy's own bool has had two names, and is in no tower of numbers.
-    if not isinstance(value, bool) and (type(value).__module__, type(value).__name__.rstrip("_")) != ("numpy", "bool"):
+    if not _is_bool(value):
         raise TypeError(f"a bool is needed, not {type(value).__name__}")
     return bool(value)
+
+
+def _is_bool(value: object) -> bool:
+    # numpy's own bool has had two names, and is in no tower of numbers.
+    return isinstance(value, bool) or (type(value).__module__, type(value).__name__.rstrip("_")) == ("numpy", "bool")
 
 
 ValueT = TypeVar("ValueT")

@@ -56,6 +56,7 @@ def get_uint(packet: Packet) -> int:
 
 def get_float(packet: Packet) -> float:
     """The value of a ``float`` or ``double`` packet; ValueError for another type."""
+    _check(packet)
     if stored_type(packet).name not in ("float", "double"):
         raise _refusal("Packet doesn't contain float or double data" + (": it is empty." if packet.is_empty() else "."))
     value: float = packet.value
@@ -76,7 +77,7 @@ def get_bytes(packet: Packet) -> bytes:
 
 def get_int_list(packet: Packet) -> list[int]:
     """The values of a vector or array of ints; ValueError for another type."""
-    return list(_get(packet, list, (INT_VECTOR.name, INT_ARRAY.name)))
+    return _get_numbers(packet, (INT_VECTOR.name, INT_ARRAY.name), "int, int8, int16, int32, or int64")
 
 
 def get_bool_list(packet: Packet) -> list[bool]:
@@ -86,12 +87,15 @@ def get_bool_list(packet: Packet) -> list[bool]:
 
 def get_float_list(packet: Packet) -> list[float]:
     """The values of a vector or array of floats; ValueError for another type."""
-    return list(_get(packet, list, (FLOAT_VECTOR.name, FLOAT_ARRAY.name)))
+    return _get_numbers(
+        packet, (FLOAT_VECTOR.name, FLOAT_ARRAY.name), "std::vector<float> or std::array<float, 4 / 16>"
+    )
 
 
 def get_str_list(packet: Packet) -> list[str]:
-    """The values of a vector of strings; ValueError for another type."""
-    return list(_get(packet, list, ("::std::vector<std::string>",)))
+    """The texts of a vector of strings; ValueError for another type, UnicodeDecodeError for bytes that are no UTF-8."""
+    values = _get(packet, list, ("::std::vector<std::string>",))
+    return [value.decode() if isinstance(value, bytes) else value for value in values]
 
 
 def get_packet_list(packet: Packet) -> list[Packet]:
@@ -163,7 +167,22 @@ def _get(packet: Packet, python: type | tuple[type, ...], names: tuple[str, ...]
     return value
 
 
+def _get_numbers(packet: Packet, names: tuple[str, ...], described: str) -> list[Any]:
+    _check(packet)
+    stored = stored_type(packet)
+    if not packet.is_empty() and (stored.name in names if stored.native else isinstance(packet.value, list)):
+        return list(packet.value)
+    found = "it is empty" if packet.is_empty() else f'it stores "{stored.name}"'
+    raise _refusal(f"Packet doesn't contain {described} containers: {found}.")
+
+
+def _check(packet: Packet) -> None:
+    if not isinstance(packet, Packet):
+        raise TypeError(f"a Packet is needed, not {type(packet).__name__}")
+
+
 def _value(packet: Packet, wanted: str) -> Any:
+    _check(packet)
     if packet.is_empty():
         raise GraphError(
             f"Expected a Packet of type: {wanted}, but received an empty Packet.", code=StatusCode.INTERNAL
@@ -176,6 +195,7 @@ def _other_type(packet: Packet, wanted: str) -> GraphError:
 
 
 def _get_integer(packet: Packet, names: tuple[str, ...], described: str) -> int:
+    _check(packet)
     if packet.is_empty():
         raise _refusal(f"Packet doesn't contain {described} data: it is empty.")
     stored = stored_type(packet)

@@ -57,6 +57,10 @@ def _consistent(a: PortSpec, b: PortSpec) -> bool:
 def packet_mismatch(port: PortSpec, packet: Packet) -> str | None:
     """What is wrong with the type of a packet at a port, in MediaPipe's words, or None."""
     root = port.root()
+    if packet.is_empty():
+        if root.kind == EXACT:
+            return f"Expected a Packet of type: {root.type_name()}, but received an empty Packet."
+        return f"Empty packets are not allowed for type: {root.type_name()}"
     if root.kind in (ANY, UNDEFINED) or any(each.accepts(packet) for each in root.types):
         return None
     stored = stored_type(packet).name

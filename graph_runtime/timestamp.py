@@ -93,8 +93,6 @@ class Timestamp(int):
         """Check the number; a Timestamp is copied, special or not."""
         if isinstance(value, Timestamp):
             return int.__new__(cls, value)
-        if isinstance(value, bool):
-            raise TypeError("Timestamp() takes an int (microseconds), not bool")
         value = exact_int(value)  # a whole number of any kind, numpy's included; TypeError for others
         if not MIN <= value <= MAX:
             raise ValueError(
@@ -104,8 +102,12 @@ class Timestamp(int):
 
     @classmethod
     def from_seconds(cls, seconds: float) -> Timestamp:
-        """The timestamp ``seconds`` after 0, rounded to whole microseconds."""
-        return cls(round(seconds * UNITS_PER_SECOND))
+        """The timestamp ``seconds`` after 0, rounded to whole microseconds; halves away from zero, as in C++."""
+        exact = seconds * UNITS_PER_SECOND
+        whole = round(exact)
+        if abs(exact - whole) == 0.5 and abs(whole) < abs(exact):  # round() takes the even one
+            whole += 1 if exact > 0 else -1
+        return cls(whole)
 
     @property
     def value(self) -> int:

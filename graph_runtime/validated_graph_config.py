@@ -110,15 +110,25 @@ def plan_from_keywords(
     given = [value for value in (graph_config, binary_graph_path, validated_graph_config) if value is not None]
     if len(given) != 1:
         raise GraphError(
-            f"Please provide {'one' if not given else 'only one'} of the following: {_SOURCES}.",
+            f"Please provide one of the following: {_SOURCES}" + (", not several." if given else "."),
             code=StatusCode.INVALID_ARGUMENT,
         )
     if validated_graph_config is not None:
+        if not isinstance(validated_graph_config, ValidatedGraphConfig):
+            raise TypeError(f"a ValidatedGraphConfig is needed, not {type(validated_graph_config).__name__}")
         return validated_graph_config.plan
     if binary_graph_path is not None:
-        path = Path(binary_graph_path)
-        if not path.exists():
-            raise GraphFileNotFoundError(f"The path does not exist: {path}", code=StatusCode.NOT_FOUND)
-        return Plan(path.read_bytes(), file=str(path), executors=executors, subgraphs=subgraphs)
+        return Plan(
+            _read_binary(Path(binary_graph_path)), file=str(binary_graph_path), executors=executors, subgraphs=subgraphs
+        )
     assert graph_config is not None
     return Plan(graph_config, executors=executors, subgraphs=subgraphs)
+
+
+def _read_binary(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise GraphFileNotFoundError(f"The path does not exist: {path}", code=StatusCode.NOT_FOUND) from error
+    except OSError as error:
+        raise GraphError(f"Error while reading file: {path}: {error.strerror}", code=StatusCode.UNKNOWN) from error

@@ -231,8 +231,29 @@ def test_a_missing_or_wrong_side_packet_is_told_at_start() -> None:
         ValueError, match='"one" failed validation: The Packet stores "string", but "int" was requested'
     ):
         graph.start_run({"one": "text"})
+    with pytest.raises(
+        RuntimeError, match='"one" failed validation: Expected a Packet of type: int, but received an empty Packet'
+    ):
+        graph.start_run({"one": Packet()})
     graph.start_run({"one": 1, "unused": 2})
     graph.wait_until_done()
+
+
+def test_an_empty_side_packet_is_refused_where_none_is_needed_and_where_all_types_go() -> None:
+    limiter = CalculatorGraph(
+        graph_config="""input_stream: "in"
+        node { calculator: "FlowLimiterCalculator" input_stream: "in" input_stream: "FINISHED:out" output_stream: "out"
+               input_side_packet: "MAX_IN_FLIGHT:n" input_stream_info { tag_index: "FINISHED" back_edge: true } }"""
+    )
+    with pytest.raises(RuntimeError, match='"n" failed validation: Expected a Packet of type: int'):
+        limiter.start_run({"n": Packet()})
+    limiter.start_run()
+    limiter.close()
+    same = CalculatorGraph(
+        graph_config='node { calculator: "PassThroughCalculator" input_side_packet: "a" output_side_packet: "b" }'
+    )
+    with pytest.raises(RuntimeError, match=r"Empty packets are not allowed for type: \[Any Type\]"):
+        same.start_run({"a": Packet()})
 
 
 @pytest.mark.parametrize("phase", ["open", "process", "close"])

@@ -190,13 +190,15 @@ def test_positions_are_made_of_ints(position: Any) -> None:
 @pytest.mark.parametrize(
     ("image_format", "dtype", "formats"),
     [
-        (ImageFormat.GRAY16, "uint8", "GRAY8, SRGB, SRGBA"),
-        (ImageFormat.VEC32F1, "uint16", "GRAY16, SRGB48, SRGBA64"),
-        (ImageFormat.SRGB, "float32", "VEC32F1, VEC32F2, VEC32F4"),
+        (ImageFormat.GRAY16, "uint8", "GRAY8, SRGB, and SRGBA"),
+        (ImageFormat.VEC32F1, "uint16", "GRAY16, SRGB48, and SRGBA64"),
+        (ImageFormat.SRGB, "float32", "VEC32F1, VEC32F2, and VEC32F4"),
     ],
 )
 def test_a_format_of_another_dtype_is_refused(kind: Any, image_format: ImageFormat, dtype: str, formats: str) -> None:
-    with pytest.raises(RuntimeError, match=f"{dtype} image data should be in one of the formats {formats}, not"):
+    with pytest.raises(
+        RuntimeError, match=f"{dtype} image data should be one of the {formats} MediaPipe image formats, not"
+    ):
         kind(image_format, numbers(3, 5, 3, dtype=dtype))
 
 

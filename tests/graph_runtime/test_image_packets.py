@@ -123,9 +123,13 @@ def test_a_packet_from_an_image_has_a_copy(create: Any, get: Any, kind: Any, oth
     assert np.array_equal(got.numpy_view(), image.numpy_view())
     assert not np.shares_memory(got.numpy_view(), image.numpy_view())
     assert get(create(image, image_format=ImageFormat.SRGB)).width == 8
-    with pytest.raises(ValueError, match="doesn't match"):
+    with pytest.raises(
+        ValueError, match=r"^The provided image_format doesn't match the one from the data arg, SRGB\.$"
+    ):
         create(image, image_format=ImageFormat.SRGBA)
-    with pytest.raises(ValueError, match="cannot share"):
+    with pytest.raises(
+        ValueError, match="by taking a reference of another Image(Frame)? object is not supported: leave out"
+    ):
         create(image, copy=False)
     with pytest.raises(TypeError, match=f"not {other.__name__}"):
         create(other(ImageFormat.SRGB, numbers(4, 8, 3)), image_format=ImageFormat.SRGB)

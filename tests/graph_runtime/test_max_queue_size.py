@@ -64,6 +64,7 @@ def test_packets_that_nobody_has_taken_yet_count_too() -> None:
     graph = CalculatorGraph(graph_config=ONE_SIDE_FED)
     graph.max_queue_size = 1
     graph.graph_input_stream_add_mode = GraphInputStreamAddMode.ADD_IF_NOT_FULL
+    assert str(graph.graph_input_stream_add_mode) == "GraphInputStreamAddMode.ADD_IF_NOT_FULL"
     graph.start_run(deferred=True)
     graph.add_packet_to_input_stream("b", Packet(0), 0)
     with pytest.raises(GraphError, match="throttled"):

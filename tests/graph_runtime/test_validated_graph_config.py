@@ -47,6 +47,23 @@ def test_all_ways_to_give_a_graph(tmp_path: Path) -> None:
         assert CalculatorGraph(**source).text_config == config.text_config
 
 
+def test_ways_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^Please provide one of the following: binary_graph_path, .*config\.$"):
+        CalculatorGraph()
+    with pytest.raises(ValueError, match=r"^Please provide one of the following: .*, not several\.$"):
+        CalculatorGraph(graph_config=PASS, binary_graph_path="g.binarypb")
+    with pytest.raises(RuntimeError, match="^Unknown kwargs input argument: foo$"):
+        CalculatorGraph(foo=1)
+    with pytest.raises(FileNotFoundError, match="^The path does not exist: .*nowhere$"):
+        CalculatorGraph(binary_graph_path=tmp_path / "nowhere")
+    with pytest.raises(RuntimeError, match="^Error while reading file: "):
+        CalculatorGraph(binary_graph_path=tmp_path)
+    with pytest.raises(TypeError, match="takes a Plan, or keywords such as graph_config=..., not str"):
+        CalculatorGraph(PASS)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a ValidatedGraphConfig is needed, not int"):
+        CalculatorGraph(validated_graph_config=5)  # type: ignore[arg-type]
+
+
 OPTIONS = "options { [mediapipe.ConstantSidePacketCalculatorOptions.ext] { packet { int64_value: 1 } } }"
 GRAPH = f"""{PASS}
     input_stream: "v" input_stream: "a"
