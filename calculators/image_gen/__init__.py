@@ -2,8 +2,8 @@
 
 The way of one request, one file each: ``calculator`` (the node) -> ``request`` (fields -> GenerationRequest) ->
 ``pipelines`` (what the node was given) -> ``lane`` or ``process_lane`` (whose turn it is) -> ``engine`` (OpenVINO GenAI) ->
-``images`` (pixels -> PNG) -> ``response`` (JSON). The way of one load: ``loading`` -> ``options`` -> ``model_folder`` ->
-the lane.
+``images`` (uploads -> pixels -> files) -> ``response`` (JSON). The way of one load: ``loading`` -> ``options`` ->
+``model_folder`` -> the lane.
 
 Only ``engine`` imports OpenVINO, and only ``engine`` and ``images`` import numpy.
 """

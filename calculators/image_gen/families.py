@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
+
+from calculators.image_gen.generation import Kind
+
+KINDS: Final[tuple[Kind, ...]] = ("text to image", "image to image", "inpainting")
 
 DIFFUSION_SCHEDULERS: Final = frozenset(
     {
@@ -34,6 +38,8 @@ class Family:
         max_sequence_length: the most tokens that its long text encoder takes; None where it has none.
         sample_size: GenAI's own default in latent pixels; None where it stands in the denoiser's configuration.
         patch: how many latent pixels the denoiser takes as one, unless its configuration says otherwise.
+        kinds: what it can draw from.
+        fixed_side: the only width and height that GenAI draws with it, in pixels; None where sizes are free.
     """
 
     title: str
@@ -48,6 +54,8 @@ class Family:
     max_sequence_length: int | None = None
     sample_size: int | None = None
     patch: int = 1
+    kinds: frozenset[Kind] = frozenset(KINDS)
+    fixed_side: int | None = None
 
 
 _UNET: Final = MappingProxyType({"unet": frozenset({"UNet2DConditionModel"})})
@@ -76,28 +84,50 @@ _FLUX: Final = Family(
     MappingProxyType({"transformer": frozenset({"FluxTransformer2DModel"})}), _FLOW_SCHEDULERS,
     prompts=2, negative_prompts=0, guidance_scale=3.5, max_sequence_length=512, sample_size=128, patch=2,
 )  # fmt: skip
+_FLUX_FILL: Final = replace(_FLUX, title="FLUX Fill", guidance_scale=30.0, kinds=frozenset({"inpainting"}))
+_WITHOUT_MASKS: Final[frozenset[Kind]] = frozenset({"text to image", "image to image"})
 _FLUX2_KLEIN: Final = Family(
     "FLUX.2 klein", MappingProxyType({"text_encoder": frozenset({"Qwen3ForCausalLM"})}),
     MappingProxyType({"transformer": frozenset({"Flux2Transformer2DModel"})}), _FLOW_SCHEDULERS,
     prompts=1, negative_prompts=0, guidance_scale=4.0, vae=frozenset({"AutoencoderKL", "AutoencoderKLFlux2"}),
-    max_sequence_length=512, sample_size=128, patch=2,
+    max_sequence_length=512, sample_size=128, patch=2, kinds=_WITHOUT_MASKS,
+)  # fmt: skip
+_Z_IMAGE: Final = Family(
+    "Z-Image", MappingProxyType({"text_encoder": frozenset({"Qwen3ForCausalLM", "Qwen3Model"})}),
+    MappingProxyType({"transformer": frozenset({"ZImageTransformer2DModel"})}), _FLOW_SCHEDULERS,
+    prompts=1, negative_prompts=1, guidance_scale=5.0, max_sequence_length=512, sample_size=64, patch=2, kinds=_WITHOUT_MASKS,
+    fixed_side=512,
+)  # fmt: skip
+_QWEN_IMAGE: Final = Family(
+    "Qwen-Image", MappingProxyType({"text_encoder": frozenset({"Qwen2_5_VLForConditionalGeneration"})}),
+    MappingProxyType({"transformer": frozenset({"QwenImageTransformer2DModel"})}), _FLOW_SCHEDULERS,
+    prompts=1, negative_prompts=1, guidance_scale=4.0, vae=frozenset({"AutoencoderKL", "AutoencoderKLQwenImage"}),
+    max_sequence_length=1024, sample_size=128, patch=2, kinds=_WITHOUT_MASKS,
 )  # fmt: skip
 
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
     {
         "StableDiffusionPipeline": _SD,
+        "StableDiffusionInpaintPipeline": _SD,
         "LatentConsistencyModelPipeline": _LCM,
         "StableDiffusionXLPipeline": _SDXL,
+        "StableDiffusionXLInpaintPipeline": _SDXL,
         "StableDiffusion3Pipeline": _SD3,
+        "StableDiffusion3InpaintPipeline": _SD3,
         "FluxPipeline": _FLUX,
+        "FluxInpaintPipeline": _FLUX,
+        "FluxFillPipeline": _FLUX_FILL,
         "Flux2KleinPipeline": _FLUX2_KLEIN,
+        "ZImagePipeline": _Z_IMAGE,
+        "QwenImagePipeline": _QWEN_IMAGE,
     }
 )
-"""``_class_name`` in model_index.json -> family, for text to image."""
+"""``_class_name`` in model_index.json -> family."""
 
-INPAINTING_ONLY: Final = frozenset(
+LOADED_FOR_INPAINTING: Final = frozenset(
     {
         "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusion3InpaintPipeline",
         "FluxInpaintPipeline", "FluxFillPipeline",
     }
 )  # fmt: skip
+"""Classes that GenAI loads for inpainting only; the other kinds are then made from the loaded pipeline, if at all."""

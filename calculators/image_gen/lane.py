@@ -171,6 +171,8 @@ class QueuedLane(ABC):
         self._running: Job | None = None
         self._closed = False
         self._served = 0
+        self.loaded: dict[str, Any] = {}
+        """What the engine says of itself."""
         self._reason = ""
         """Why there is no engine; for the operator, as it can hold paths."""
         self._thread = threading.Thread(target=self._serve, name=f"image lane {name}", daemon=True)
@@ -214,6 +216,7 @@ class QueuedLane(ABC):
                 "state": "closed" if self._closed else "busy" if self._running is not None else "idle",
                 "waiting": len(self._waiting),
                 "served": self._served,
+                "loaded": self.loaded,
             }
             if self._reason and not self._closed:
                 about.update(state="broken", reason=self._reason)
@@ -327,6 +330,9 @@ class Engine(Protocol):
     ) -> GenerationResult:
         """Draw the pictures of a request; see ``engine.Engine.generate``."""
 
+    def about(self) -> dict[str, Any]:
+        """What was loaded, as JSON values; see ``engine.Engine.about``."""
+
 
 class ThreadLane(QueuedLane):
     """A lane in this process: for programs that embed graphs, and for one-shot commands.
@@ -350,6 +356,8 @@ class ThreadLane(QueuedLane):
         super().__init__(name, idle)
         self._engine: Engine | None = engine
         self._load_again = load_again
+        self.loaded = engine.about()
+        log_loaded(name, self.loaded)
         self.start()
 
     @classmethod
@@ -382,6 +390,7 @@ class ThreadLane(QueuedLane):
             raise unavailable_error(NOT_STARTED) from error
         self._reason = ""
         self._unloaded = False
+        self.loaded = engine.about()
         return engine
 
     def _unload(self) -> None:
@@ -391,6 +400,12 @@ class ThreadLane(QueuedLane):
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
         self._engine = None
+
+
+def log_loaded(name: str, about: dict[str, Any]) -> None:
+    """One line on what a model that was loaded can do, and what it cannot."""
+    notes = "".join(f"; {note}" for note in about["notes"])
+    _log.info("%s: loaded on %s, draws by %s%s", name, " ".join(about["devices"]), ", ".join(about["kinds"]), notes)
 
 
 def load_engine(load: LoadSettings, model: ModelInfo) -> Engine:

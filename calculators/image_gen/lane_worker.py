@@ -85,7 +85,7 @@ class _Worker:
         except LoadError as error:
             self._send({"type": "load_failed", "message": error.message, "field": error.field, "code": int(error.code)})
             return
-        self._send({"type": "loaded"})
+        self._send({"type": "loaded", "about": engine.about()})
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         while True:
             self._draw(engine, *self._requests.get())

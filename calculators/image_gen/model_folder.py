@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from calculators.image_gen.families import DIFFUSION_SCHEDULERS, FAMILIES, INPAINTING_ONLY, Family
+from calculators.image_gen.families import DIFFUSION_SCHEDULERS, FAMILIES, KINDS, LOADED_FOR_INPAINTING, Family
+from calculators.image_gen.generation import Kind
 from calculators.image_gen.model_ir import ModelXml, read_model_xml
 from calculators.image_gen.resolution import Resolution
 
@@ -35,6 +36,8 @@ class ModelInfo:
         scheduler: class of its scheduler.
         timestep_spacing: the scheduler's, or "" where the configuration does not say.
         num_train_timesteps: the most denoising steps that the scheduler can make.
+        original_inference_steps: the steps of the model that a latent consistency model was distilled from; its scheduler alone
+            uses it.
         default_size: the size it draws when nobody asks for one; None when the folder does not say.
         size_multiple: both sides must be multiples of this.
         size_reason: why, to complete the sentence "... must be a multiple of N, because ...".
@@ -42,6 +45,8 @@ class ModelInfo:
         fixed_images: the only number of images it takes, else None.
         fixed_guidance: whether it must run with guidance (a fixed batch that holds pairs) or without; None when both work.
         negative_prompts: how many negative prompts it reads.
+        kinds: what it can draw from.
+        kinds_reason: why not from more, as a sentence; "" where it can do all.
     """
 
     class_name: str
@@ -53,6 +58,9 @@ class ModelInfo:
     size_multiple: int
     size_reason: str
     negative_prompts: int
+    kinds: frozenset[Kind]
+    kinds_reason: str = ""
+    original_inference_steps: int = 50
     fixed_size: Resolution | None = None
     fixed_images: int | None = None
     fixed_guidance: bool | None = None
@@ -81,11 +89,8 @@ def read_model_folder(folder: Path, report: Report) -> ModelInfo | None:
 
 def _unknown_class(folder: Path, class_name: object) -> str:
     place = folder / MODEL_INDEX
-    if class_name in INPAINTING_ONLY:
-        return f'{place}: a "{class_name}" draws only into given pictures, which this version does not support'
-    return (
-        f"{place}: _class_name is {json.dumps(class_name)}; OpenVINO GenAI makes pictures from text with these: "
-        + ", ".join(FAMILIES)
+    return f"{place}: _class_name is {json.dumps(class_name)}; OpenVINO GenAI makes pictures with these: " + ", ".join(
+        FAMILIES
     )
 
 
@@ -148,14 +153,10 @@ class _Folder:
 
     def check_weights(self, folder: str) -> None:
         """The file's length tells an interrupted download, and what Git leaves in place of a large file."""
-        path = self.path / folder / "openvino_model.bin"
         xml = self.xml(folder)
-        if xml is None or not path.is_file() or path.stat().st_size >= xml.weights_bytes:
-            return
-        self.report(
-            f"{path} is incomplete: it has {path.stat().st_size} bytes, and {xml.weights_bytes} are needed; fetch it again "
-            "(with git: git lfs pull)"
-        )
+        problem = None if xml is None else _weights_problem(self.path / folder / "openvino_model.bin", xml)
+        if problem is not None:
+            self.report(problem)
 
     def describe(self, class_name: str, family: Family) -> ModelInfo | None:
         scheduler = self.json("scheduler", "scheduler_config.json")
@@ -166,16 +167,19 @@ class _Folder:
             self.reported = True  # by json() or require()
             return None
         self.check_scheduler(scheduler, family)
-        self.check_in_channels(denoiser_name, denoiser, vae)
+        kinds, kinds_reason = self.kinds(class_name, family, denoiser_name, denoiser, vae)
         scale = 2 ** (_length(vae.get("block_out_channels"), 4) - 1)
         multiple, reason = self.size_rule(denoiser_name, denoiser, family, scale)
-        size, images, guidance = self.fixed_shapes(denoiser_name, scale)
+        size, images, guidance = self.fixed_shapes(denoiser_name, scale, family)
         return ModelInfo(
             class_name=class_name,
             family=family,
             scheduler=str(scheduler.get("_class_name")),
             timestep_spacing=str(scheduler.get("timestep_spacing") or ""),
             num_train_timesteps=_positive(scheduler.get("num_train_timesteps"), 1000),
+            original_inference_steps=_positive(scheduler.get("original_inference_steps"), 50),
+            kinds=kinds,
+            kinds_reason=kinds_reason,
             default_size=size or _default_size(denoiser, family, scale),
             size_multiple=multiple,
             size_reason=reason,
@@ -218,14 +222,33 @@ class _Folder:
                 f'{place}: beta_schedule is {json.dumps(beta)}; OpenVINO GenAI runs "linear" and "scaled_linear"'
             )
 
-    def check_in_channels(self, name: str, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
-        channels = denoiser.get("in_channels")
-        latent = vae.get("latent_channels", 4)
+    def kinds(
+        self, class_name: str, family: Family, name: str, denoiser: Mapping[str, Any], vae: Mapping[str, Any]
+    ) -> tuple[frozenset[Kind], str]:
+        """What can be drawn from, and why not from more."""
+        channels, latent = denoiser.get("in_channels"), vae.get("latent_channels", 4)
+        only_masked = family.kinds == {"inpainting"}
+        reason = f"{family.title} is run by OpenVINO GenAI for {' and '.join(sorted(family.kinds, reverse=True))} alone"
         if name == "unet" and isinstance(channels, int) and isinstance(latent, int) and channels == 2 * latent + 1:
-            self.report(
-                f"{self.path / name / 'config.json'}: in_channels is {channels}: this UNet draws only into given pictures, "
-                "which this version does not support"
-            )
+            only_masked, reason = True, f"its UNet takes {channels} channels, and was made for inpainting alone"
+        encoder_problem = self.encoder_problem()
+        if encoder_problem is None:
+            kinds: frozenset[Kind] = frozenset({"inpainting"}) if only_masked else family.kinds
+            return kinds, reason if len(kinds) < len(KINDS) else ""
+        if only_masked or class_name in LOADED_FOR_INPAINTING:
+            self.report(f"{encoder_problem}; a {class_name} cannot do without")
+        return frozenset({"text to image"}), f"pictures cannot be read, because {encoder_problem}"
+
+    def encoder_problem(self) -> str | None:
+        """Why uploaded pictures cannot be turned into latents, to complete "because ..."; None if they can."""
+        folder = self.path / "vae_encoder"
+        for name in ("openvino_model.xml", "openvino_model.bin"):
+            if not (folder / name).is_file():
+                return f"{folder / name} is missing"
+        try:
+            return _weights_problem(folder / "openvino_model.bin", read_model_xml(folder / "openvino_model.xml"))
+        except (OSError, ValueError) as error:
+            return f"{folder}: {error}"
 
     def size_rule(self, name: str, denoiser: Mapping[str, Any], family: Family, scale: int) -> tuple[int, str]:
         if name != "unet":
@@ -245,12 +268,14 @@ class _Folder:
             return scale, vae_reason
         return scale * 2 ** (levels - 1), f"{vae_reason} and its UNet halves those {levels - 1} times"
 
-    def fixed_shapes(self, name: str, scale: int) -> tuple[Resolution | None, int | None, bool | None]:
+    def fixed_shapes(self, name: str, scale: int, family: Family) -> tuple[Resolution | None, int | None, bool | None]:
         decoder = self.xml("vae_decoder")
         denoiser = self.xml(name)
         latent = decoder.inputs[0].shape if decoder is not None and decoder.inputs else ()
         sample = denoiser.input("sample") or denoiser.input("hidden_states") if denoiser is not None else None
         size = images = guidance = None
+        if family.fixed_side is not None:
+            size = Resolution(family.fixed_side, family.fixed_side)
         if len(latent) == 4:
             images = latent[0]
         for shape in (sample.shape if sample is not None else (), latent):
@@ -274,6 +299,15 @@ class _Folder:
             except (OSError, ValueError) as error:
                 self.report(f"{self.path / name}: {error}")
         return self._xml[name]
+
+
+def _weights_problem(path: Path, xml: ModelXml) -> str | None:
+    if not path.is_file() or path.stat().st_size >= xml.weights_bytes:
+        return None
+    return (
+        f"{path} is incomplete: it has {path.stat().st_size} bytes, and {xml.weights_bytes} are needed; fetch it again "
+        "(with git: git lfs pull)"
+    )
 
 
 _HINTS: Final = {

@@ -85,6 +85,7 @@ class Pipelines:
             "models_path": settings.load.models_path,
             "class": model.class_name,
             "family": model.family.title,
+            "kinds": sorted(model.kinds),
             "device": " ".join(settings.load.devices),
             "scheduler": model.scheduler,
             "default_size": str(default_size) if default_size is not None else None,

@@ -36,7 +36,7 @@ from calculators.image_gen.errors import (
     unavailable_error,
 )
 from calculators.image_gen.generation import GenerationResult, PartialImage
-from calculators.image_gen.lane import IdleUnload, Job, QueuedLane
+from calculators.image_gen.lane import IdleUnload, Job, QueuedLane, log_loaded
 from calculators.image_gen.messages import Message, receive_message, send_message
 from calculators.image_gen.options import LoadSettings
 from graph_runtime.errors import StatusCode
@@ -113,6 +113,7 @@ class ProcessLane(QueuedLane):
         self._failed_starts = 0
         self._next_attempt = 0.0
         self._child = self._start_child()
+        log_loaded(name, self.loaded)
         self.start()
 
     def describe(self) -> dict[str, Any]:
@@ -199,6 +200,7 @@ class ProcessLane(QueuedLane):
             if self._closed:  # a close() that came before the line above has not seen this child
                 raise closed_error()
             child.load(self._load, self._supervision.load_s)
+            self.loaded = child.about
         except ChildEndedError as ended:
             child.end()
             wrote = " | ".join(ended.tail) or "it wrote nothing"
@@ -224,6 +226,7 @@ class _Child:
             raise LoadError(f"there is no Python interpreter to start a child process with; {_INSTEAD}")
         if os.name != "posix":
             raise LoadError(f"child processes for models need a POSIX system; {_INSTEAD}")
+        self.about: dict[str, Any] = {}
         self.started_job = False
         self._jobs = 0
         self._sending = threading.Lock()
@@ -264,6 +267,7 @@ class _Child:
         answer, _ = self._receive(timeout_s, f"did not load within {timeout_s:g} s and was ended")
         if answer["type"] == "load_failed":
             raise LoadError(answer["message"], field=answer["field"], code=StatusCode(answer["code"]))
+        self.about = answer["about"]
 
     def generate(self, job: Job, stall_s: float) -> GenerationResult:
         self._jobs += 1

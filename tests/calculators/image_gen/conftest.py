@@ -73,6 +73,7 @@ def make_model() -> MakeModel:
             "size_multiple": 64,
             "size_reason": "it is so",
             "negative_prompts": family.negative_prompts,
+            "kinds": family.kinds,
         }
         return ModelInfo(**{**values, **changes})
 

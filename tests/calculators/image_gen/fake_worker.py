@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
 from calculators.image_gen.generation import (
@@ -33,10 +34,15 @@ from calculators.image_gen.lane_worker import main
 from calculators.image_gen.options import LoadSettings
 from graph_runtime import StatusCode
 
+ABOUT: dict[str, Any] = {"kinds": ["text to image"], "devices": ["CPU"], "notes": []}
+
 
 class ScriptedEngine:
     def __init__(self) -> None:
         self.spoilt = False
+
+    def about(self) -> dict[str, Any]:
+        return ABOUT
 
     def generate(
         self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep, on_partial: OnPartial

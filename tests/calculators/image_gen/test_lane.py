@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,9 @@ from calculators.image_gen.lane import IdleUnload, ThreadLane
 WAIT_S = 20.0
 
 
+ABOUT: dict[str, Any] = {"kinds": ["text to image"], "devices": ["CPU"], "notes": []}
+
+
 class ScriptedEngine:
     """Notes what it is asked for; a request named "hold" waits until the test lets it go."""
 
@@ -43,6 +47,9 @@ class ScriptedEngine:
         self.inside = 0
         self.most_inside = 0
         self.threads: set[str] = set()
+
+    def about(self) -> dict[str, Any]:
+        return ABOUT
 
     def generate(
         self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep, on_partial: OnPartial
@@ -117,7 +124,7 @@ def test_requests_are_served_in_the_order_they_came_one_at_a_time(
     assert engine.entered.acquire(timeout=WAIT_S)
     prompts = [f"r{k}" for k in range(8)]
     futures = queue_up(lane, callers, prompts)
-    assert lane.describe() == {"kind": "thread", "state": "busy", "waiting": 8, "served": 0}
+    assert lane.describe() == {"kind": "thread", "state": "busy", "waiting": 8, "served": 0, "loaded": ABOUT}
     engine.go_on.release()
     assert [future.result(WAIT_S).images for future in [first, *futures]] == [(p.encode(),) for p in ["hold", *prompts]]
     assert engine.started == ["hold", *prompts]
@@ -360,4 +367,4 @@ def test_a_lane_is_not_unloaded_while_somebody_waits_or_runs(
 def test_many_callers_lose_no_answer(lane: ThreadLane, callers: ThreadPoolExecutor) -> None:
     futures = [callers.submit(lane.generate, request(f"p{k}", steps=k % 3 + 1)) for k in range(300)]
     assert [future.result(WAIT_S).images[0] for future in futures] == [f"p{k}".encode() for k in range(300)]
-    assert lane.describe() == {"kind": "thread", "state": "idle", "waiting": 0, "served": 300}
+    assert lane.describe() == {"kind": "thread", "state": "idle", "waiting": 0, "served": 300, "loaded": ABOUT}

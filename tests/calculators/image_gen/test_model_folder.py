@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from calculators.image_gen.families import FAMILIES
 from calculators.image_gen.model_folder import ModelInfo, read_model_folder
 from calculators.image_gen.resolution import Resolution
 
@@ -42,7 +43,6 @@ def test_the_model_that_comes_with_the_project(shapes: Path) -> None:
         ("model_index.json", "[" * 100_000, "model_index.json cannot be read"),
         ("model_index.json", '{"_class_name": "KandinskyPipeline"}', "_class_name is \"KandinskyPipeline\"; .*FluxPipeline"),
         ("model_index.json", "{}", "_class_name is null"),
-        ("model_index.json", '{"_class_name": "FluxFillPipeline"}', "draws only into given pictures"),
         ("scheduler/scheduler_config.json", None, "scheduler_config.json is missing"),
         ("scheduler/scheduler_config.json", "3", "must hold a JSON object"),
         ("unet/config.json", None, "unet/config.json is missing"),
@@ -146,11 +146,57 @@ def test_components_of_classes_that_genai_does_not_run(
     assert f'"{component}" must be [library, class]' in reports[0]
 
 
-def test_a_unet_that_draws_into_pictures_only(copy_of_shapes: Path, edit_json: EditJson) -> None:
+ALL_KINDS = {"text to image", "image to image", "inpainting"}
+
+
+@pytest.mark.parametrize("class_name", ["StableDiffusionPipeline", "StableDiffusionInpaintPipeline"])
+def test_a_model_draws_from_texts_pictures_and_masks(
+    class_name: str, copy_of_shapes: Path, edit_json: EditJson
+) -> None:
+    edit_json(copy_of_shapes / "model_index.json", _class_name=class_name)
+    model, reports = read(copy_of_shapes)
+    assert reports == []
+    assert model is not None
+    assert model.kinds == ALL_KINDS
+    assert model.kinds_reason == ""
+
+
+@pytest.mark.parametrize("class_name", ["StableDiffusionPipeline", "StableDiffusionInpaintPipeline"])
+def test_a_unet_that_draws_into_pictures_only(class_name: str, copy_of_shapes: Path, edit_json: EditJson) -> None:
+    edit_json(copy_of_shapes / "model_index.json", _class_name=class_name)
     edit_json(copy_of_shapes / "unet" / "config.json", in_channels=9)
     model, reports = read(copy_of_shapes)
+    assert reports == []
+    assert model is not None
+    assert model.kinds == {"inpainting"}
+    assert "its UNet takes 9 channels" in model.kinds_reason
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("openvino_model.xml", None, "vae_encoder/openvino_model.xml is missing"),
+        ("openvino_model.bin", None, "vae_encoder/openvino_model.bin is missing"),
+        ("openvino_model.bin", LFS_POINTER, "vae_encoder/openvino_model.bin is incomplete"),
+        ("openvino_model.xml", LFS_POINTER, "not an OpenVINO model"),
+    ],
+)
+def test_without_a_working_encoder_a_model_draws_from_texts_alone(
+    name: str, content: str | None, reason: str, copy_of_shapes: Path, edit_json: EditJson
+) -> None:
+    path = copy_of_shapes / "vae_encoder" / name
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    model, reports = read(copy_of_shapes)
+    assert reports == []
+    assert model is not None
+    assert model.kinds == {"text to image"}
+    assert_matches(f"pictures cannot be read, because .*{reason}", model.kinds_reason)
+    edit_json(copy_of_shapes / "model_index.json", _class_name="StableDiffusionInpaintPipeline")
+    model, reports = read(copy_of_shapes)
     assert model is None
-    assert_matches("in_channels is 9: this UNet draws only into given pictures", reports[0])
+    assert_matches(f"{reason}.*a StableDiffusionInpaintPipeline cannot do without", reports[0])
 
 
 def test_safety_checker_and_feature_extractor_may_be_absent(copy_of_shapes: Path, edit_json: EditJson) -> None:
@@ -243,8 +289,9 @@ def make_folder(folder: Path, index: dict[str, Any], denoiser: dict[str, Any], i
     parts = {
         name: entry for name, entry in index.items() if isinstance(entry, list) and entry[0] and name != "scheduler"
     }
-    for name in parts:
-        sub = folder / ("vae_decoder" if name == "vae" else name)
+    subs = [(name, sub) for name in parts for sub in (("vae_decoder", "vae_encoder") if name == "vae" else (name,))]
+    for name, sub_name in subs:
+        sub = folder / sub_name
         sub.mkdir(parents=True)
         (sub / "openvino_model.xml").write_text(XML.format(input=inputs.get(name, "input"), shape="?,?"))
         (sub / "openvino_model.bin").write_bytes(b"")
@@ -302,8 +349,19 @@ UNET = ["diffusers", "UNet2DConditionModel"]
              "scheduler": FLOW},
             {}, 16, Resolution(1024, 1024),
         ),
+        (
+            {"_class_name": "ZImagePipeline", "text_encoder": ["transformers", "Qwen3Model"],
+             "transformer": ["diffusers", "ZImageTransformer2DModel"], "vae": VAE, "scheduler": FLOW},
+            {}, 16, Resolution(512, 512),
+        ),
+        (
+            {"_class_name": "QwenImagePipeline", "text_encoder": ["transformers", "Qwen2_5_VLForConditionalGeneration"],
+             "transformer": ["diffusers", "QwenImageTransformer2DModel"], "vae": ["diffusers", "AutoencoderKLQwenImage"],
+             "scheduler": FLOW},
+            {}, 16, Resolution(1024, 1024),
+        ),
     ],
-    ids=["SDXL", "LCM", "SD3", "SD3 without T5", "FLUX", "FLUX.2"],
+    ids=["SDXL", "LCM", "SD3", "SD3 without T5", "FLUX", "FLUX.2", "Z-Image", "Qwen-Image"],
 )  # fmt: skip
 def test_every_family_is_understood(
     index: dict[str, Any], denoiser: dict[str, Any], multiple: int, size: Resolution, tmp_path: Path
@@ -324,3 +382,23 @@ def test_flow_matching_families_need_their_scheduler(tmp_path: Path) -> None:
     model, reports = read(tmp_path)
     assert model is None
     assert_matches("for FLUX, OpenVINO GenAI runs FlowMatchEulerDiscreteScheduler", reports[0])
+
+
+@pytest.mark.parametrize(
+    "class_name", ["Flux2KleinPipeline", "ZImagePipeline", "QwenImagePipeline", "FluxFillPipeline"]
+)
+def test_families_that_openvino_genai_runs_for_some_kinds_only(class_name: str, tmp_path: Path) -> None:
+    family = FAMILIES[class_name]
+    parts = {**family.text_encoders, **family.denoiser, "vae": family.vae}
+    index = {
+        "_class_name": class_name,
+        "scheduler": FLOW,
+        **{name: ["library", min(classes)] for name, classes in parts.items()},
+    }
+    make_folder(tmp_path, index, {}, {})
+    model, reports = read(tmp_path)
+    assert reports == []
+    assert model is not None
+    assert model.kinds == family.kinds != ALL_KINDS
+    assert_matches(f"{family.title} is run by OpenVINO GenAI for .* alone", model.kinds_reason)
+    assert (model.fixed_size is not None) == (class_name == "ZImagePipeline")

@@ -108,7 +108,8 @@ def test_pictures_partial_ones_steps_and_errors_come_through(make_lane: MakeLane
     assert caught.value.status == 500
     assert ("x-should-retry", "false") in caught.value.headers
     assert lane.describe() == {
-        "kind": "process", "state": "idle", "waiting": 0, "served": 2, "pid": pid_of(lane), "restarts": 0
+        "kind": "process", "state": "idle", "waiting": 0, "served": 2, "pid": pid_of(lane), "restarts": 0,
+        "loaded": {"kinds": ["text to image"], "devices": ["CPU"], "notes": []},
     }  # fmt: skip
 
 

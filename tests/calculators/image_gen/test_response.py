@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from calculators.image_gen.generation import GenerationRequest, GenerationResult
-from calculators.image_gen.images import encode_png
+from calculators.image_gen.images import encode_image
 from calculators.image_gen.response import response_text
 
 
@@ -41,7 +41,7 @@ def test_png_keeps_every_pixel(shape: tuple[int, int, int]) -> None:
     index = np.arange(np.prod(shape), dtype=np.uint32)
     factor = np.array([2, 3, 5], dtype=np.uint32)[index % 3]
     pixels = ((index // 3 + 1) * factor % 256).astype(np.uint8).reshape(shape)
-    image = Image.open(io.BytesIO(encode_png(pixels)))
+    image = Image.open(io.BytesIO(encode_image(pixels)))
     assert image.format == "PNG"
     assert image.mode == "RGB"
     assert np.array_equal(np.asarray(image), pixels)

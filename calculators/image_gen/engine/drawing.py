@@ -1,0 +1,271 @@
+"""Engine: one request at a time -> encoded pictures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from calculators.http_payload import RequestError
+from calculators.image_gen.engine.loading import load_pipelines
+from calculators.image_gen.engine.noise import noise_of
+from calculators.image_gen.engine.reasons import readable
+from calculators.image_gen.engine.watch import Watch
+from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
+from calculators.image_gen.generation import (
+    GenerationRequest,
+    GenerationResult,
+    Kind,
+    OnPartial,
+    OnStep,
+    picture_seeds,
+)
+from calculators.image_gen.images import Pixels, encode_image, keep_unmasked, read_mask, read_picture
+from calculators.image_gen.model_folder import ModelInfo
+from calculators.image_gen.options import LoadSettings
+from calculators.image_gen.request_values import refuse
+from calculators.image_gen.resolution import Resolution
+from calculators.image_gen.schedule import can_be_miscounted, steps_to_run
+
+_log = logging.getLogger(__name__)
+
+_WARM_UP_SIDE: Final = 64
+_LONGEST_LOGGED: Final = 4000
+_WARM_UP_UPLOAD: Final = encode_image(np.full((8, 8, 3), 255, np.uint8))
+
+
+@dataclass(slots=True)
+class _Drawing:
+    """A request on its way.
+
+    Attributes:
+        request: what is asked.
+        pipeline: what draws it.
+        strength: how much of the schedule is run; 1 for all of it.
+        steps: ``num_inference_steps`` to ask for; less than the request says after a miscount.
+        cancelled, on_step: the caller's.
+        picture: what to start from, height x width x 3, or None.
+        mask: what of it to draw anew, height x width, or None for all.
+        at: the first of the pictures that are drawn in this turn.
+    """
+
+    request: GenerationRequest
+    pipeline: Any
+    strength: float
+    steps: int
+    cancelled: Callable[[], bool]
+    on_step: OnStep
+    picture: Pixels | None = None
+    mask: NDArray[np.bool_] | None = None
+    at: int = 0
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def step(self, done: int, total: int) -> None:
+        """Report a step of this turn among those of all turns."""
+        turns = 1 if self.picture is None else self.request.num_images
+        self.on_step(self.at * total + done, turns * total)
+
+
+class Engine:
+    """A loaded model. Not thread-safe: one call at a time.
+
+    Args:
+        load: what to load, and how.
+        model: what the model folder says about it.
+
+    Raises:
+        LoadError: a device is not there, or GenAI refuses the model.
+    """
+
+    def __init__(self, load: LoadSettings, model: ModelInfo) -> None:
+        self._model = model
+        self._working_steps: dict[tuple[int, float], int] = {}
+        self._loaded = load_pipelines(load, model)
+        self._warm_up()
+
+    def about(self) -> dict[str, Any]:
+        """The ``kinds`` of requests that it can draw, the ``devices`` it runs on, ``notes`` on what it cannot do; JSON values."""
+        reason = self._model.kinds_reason
+        return {
+            "kinds": sorted(self._loaded.by_kind),
+            "devices": list(self._loaded.devices),
+            "notes": [*([reason] if reason else []), *self._loaded.notes],
+        }
+
+    def generate(
+        self, request: GenerationRequest, *, cancelled: Callable[[], bool], on_step: OnStep, on_partial: OnPartial
+    ) -> GenerationResult:
+        """Draw the pictures of a request.
+
+        Args:
+            request: with a seed.
+            cancelled: asked at each step; once true, the generation ends there.
+            on_step: told about each step, on a thread of GenAI's. Must not raise.
+            on_partial: given each partial image. Must not raise.
+
+        Raises:
+            GenerationCancelledError: ``cancelled`` returned true.
+            EngineSpoiltError: 500, GenAI failed, and this engine may not be used again.
+            RequestError: 400, an upload cannot be used, or nothing is left to draw at this strength; 412, the model cannot draw
+                from what was given; 500, GenAI cannot do this. The engine is as before.
+        """
+        drawing = self._prepared(request, cancelled, on_step)
+        seeds = picture_seeds(request)
+        turns = [seeds] if drawing.picture is None else [(seed,) for seed in seeds]
+        images: list[bytes] = []
+        generate_s = encode_s = 0.0
+        for turn in turns:
+            started = time.perf_counter()
+            drawing.at = len(images)
+            pixels = self._draw(drawing, turn)
+            drawn = time.perf_counter()
+            images += [encode_image(each, request.output_format, request.output_compression) for each in pixels]
+            generate_s += drawn - started
+            encode_s += time.perf_counter() - drawn
+        return GenerationResult(
+            images=tuple(images),
+            seeds=seeds,
+            width=request.width,
+            height=request.height,
+            output_format=request.output_format,
+            num_inference_steps=drawing.steps,
+            generate_s=generate_s,
+            encode_s=encode_s,
+        )
+
+    def _prepared(self, request: GenerationRequest, cancelled: Callable[[], bool], on_step: OnStep) -> _Drawing:
+        """The request with its uploads decoded, as far as it can be drawn."""
+        pipeline = self._loaded.by_kind.get(request.kind)
+        if pipeline is None:
+            raise RequestError(
+                f"{request.kind} is not possible with this model; possible: {', '.join(sorted(self._loaded.by_kind))}",
+                status=412,
+                param="mask" if request.kind == "inpainting" else "image" if request.kind == "image to image" else None,
+                code="unsupported_by_model",
+            )
+        strength = 1.0
+        if request.image is not None:
+            own = pipeline.get_generation_config().strength
+            strength = own if request.strength is None else request.strength
+        steps = request.num_inference_steps
+        if steps_to_run(self._model, steps, strength) < 1:
+            refuse(
+                "strength",
+                f"strength {strength:g} leaves nothing of {steps} num_inference_steps: their product must be at least 1",
+                "invalid_value",
+            )
+        steps = self._working_steps.get((steps, strength), steps)
+        drawing = _Drawing(request, pipeline, strength, steps, cancelled, on_step)
+        if request.image is not None:
+            size = Resolution(request.width, request.height)
+            drawing.picture = read_picture(request.image, size)
+            drawing.arguments = {"image": openvino.Tensor(drawing.picture[np.newaxis]), "strength": strength}
+            if request.mask is not None:
+                drawing.mask = read_mask(request.mask, size)
+                white = np.where(drawing.mask, np.uint8(255), np.uint8(0))
+                drawing.arguments["mask_image"] = openvino.Tensor(white[np.newaxis, ..., np.newaxis])
+        return drawing
+
+    def _draw(self, drawing: _Drawing, seeds: Sequence[int]) -> Pixels:
+        """The pixels, n x height x width x 3, in memory that the next call overwrites."""
+        asked = drawing.request.num_inference_steps
+        while (pixels := self._try_to_draw(drawing, seeds)) is None:
+            _log.warning(
+                "OpenVINO GenAI miscounts %d steps with this scheduler; trying %d", drawing.steps, drawing.steps - 1
+            )
+            drawing.steps -= 1
+            if steps_to_run(self._model, drawing.steps, drawing.strength) < 1:
+                raise failed_error(f"no step count up to {asked} works with the scheduler of this model")
+        self._working_steps[asked, drawing.strength] = drawing.steps
+        if drawing.mask is not None:
+            assert drawing.picture is not None
+            keep_unmasked(pixels, drawing.picture, drawing.mask)
+        return pixels
+
+    def _try_to_draw(self, drawing: _Drawing, seeds: Sequence[int]) -> Pixels | None:
+        """As ``_draw``; None if GenAI would run another number of steps than it should."""
+        request = drawing.request
+        expected = None
+        if can_be_miscounted(self._model):
+            expected = steps_to_run(self._model, drawing.steps, drawing.strength)
+        watch = Watch(expected, drawing.cancelled, drawing.step)
+        try:
+            tensor = drawing.pipeline.generate(
+                request.prompt,
+                **drawing.arguments,
+                **_prompts(request),
+                **noise_of(seeds),
+                width=request.width,
+                height=request.height,
+                num_images_per_prompt=len(seeds),
+                num_inference_steps=drawing.steps,
+                callback=watch,
+            )
+        except Exception as error:
+            _log.error("OpenVINO GenAI failed: %s", str(error)[:_LONGEST_LOGGED])
+            raise spoilt_error(readable(error)) from error
+        if watch.error is not None:
+            raise failed_error("the progress callback failed") from watch.error
+        if watch.stopped:
+            raise cancelled_error()
+        if watch.miscounted or (expected is not None and _steps_run(drawing.pipeline) != expected):
+            return None
+        pixels: Pixels = tensor.data
+        shape = (len(seeds), request.height, request.width, 3)
+        if pixels.shape != shape:
+            raise spoilt_error(f"the pictures have the shape {pixels.shape} instead of {shape}")
+        watch.finish()
+        return pixels
+
+    def _warm_up(self) -> None:
+        """A small picture of each kind: keeps later tiny ones from spoiling the model, finds what only fails when it draws."""
+        for kind in list(self._loaded.by_kind):
+            try:
+                self.generate(
+                    self._warm_up_request(kind),
+                    cancelled=lambda: False,
+                    on_step=lambda step, total: None,
+                    on_partial=lambda partial: None,
+                )
+            except RequestError as error:
+                note = f"drawing a first picture failed: {error.message} ({kind})"
+                if kind == list(self._loaded.by_kind)[-1]:
+                    raise LoadError(f"the model was loaded, but {note}") from error
+                del self._loaded.by_kind[kind]
+                self._loaded.notes.append(note)
+
+    def _warm_up_request(self, kind: Kind) -> GenerationRequest:
+        model = self._model
+        side = -(-_WARM_UP_SIDE // model.size_multiple) * model.size_multiple
+        size = model.fixed_size or Resolution(side, side)
+        return GenerationRequest(
+            prompt="",
+            width=size.width,
+            height=size.height,
+            num_images=(model.fixed_images or 1) if kind == "text to image" else 1,
+            num_inference_steps=1,
+            guidance_scale=1.0 if model.fixed_guidance is False else None,
+            rng_seed=0,
+            image=None if kind == "text to image" else _WARM_UP_UPLOAD,
+            mask=_WARM_UP_UPLOAD if kind == "inpainting" else None,
+            strength=None if kind == "text to image" else 1.0,
+        )
+
+
+def _steps_run(pipeline: Any) -> int:
+    """A look back, because the last callbacks of a generation can be missing, and with few steps these are all."""
+    return len(pipeline.get_performance_metrics().raw_metrics.iteration_durations)
+
+
+def _prompts(request: GenerationRequest) -> dict[str, Any]:
+    """The arguments that must be left out rather than be None."""
+    names = (
+        "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3", "guidance_scale", "max_sequence_length"
+    )  # fmt: skip
+    return {name: value for name in names if (value := getattr(request, name)) is not None}

@@ -1,0 +1,118 @@
+"""Loading real models: devices, properties, fixed shapes, and folders that OpenVINO GenAI refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from calculators.http_payload import RequestError
+from calculators.image_gen.errors import LoadError
+from calculators.image_gen.options import LoadSettings
+from tests.calculators.image_gen.engine.drawings import (
+    EditJson,
+    draw,
+    is_red_circle_on_blue,
+    load,
+    load_with,
+    model_of,
+    request,
+    scheduler,
+)
+
+pytest.importorskip("openvino_genai")
+pytestmark = pytest.mark.model
+
+
+def test_the_first_picture_may_be_tiny(shapes: Path) -> None:
+    engine = load(shapes)
+    draw(engine, request(width=16, height=16, num_inference_steps=1))
+    assert is_red_circle_on_blue(draw(engine).images[0])
+
+
+def test_three_devices_and_properties(shapes: Path) -> None:
+    engine = load(shapes, ("CPU", "CPU", "CPU"), NUM_STREAMS="1", DEVICE_PROPERTIES={"CPU": {"PERF_COUNT": False}})
+    assert is_red_circle_on_blue(draw(engine).images[0])
+
+
+@pytest.mark.parametrize("device", ["AUTO", "HETERO:CPU"])
+def test_virtual_devices(device: str, shapes: Path) -> None:
+    assert len(draw(load(shapes, (device,)), request(num_inference_steps=1)).images) == 1
+
+
+def test_a_device_that_is_not_there(shapes: Path) -> None:
+    with pytest.raises(LoadError, match='device "GPU.7": there is no GPU.7 on this machine; it has: .*CPU') as caught:
+        load(shapes, ("GPU.7",))
+    assert caught.value.field == "device"
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [{"NO_SUCH_PROPERTY": 1}, {"INFERENCE_NUM_THREADS": "x"}, {"NUM_STREAMS": "many", "PERF_COUNT": False}],
+)
+def test_properties_that_openvino_refuses(properties: dict[str, Any], shapes: Path) -> None:
+    with pytest.raises(LoadError) as caught:
+        load(shapes, **properties)
+    assert caught.value.field == "plugin_config"
+    assert caught.value.message.startswith(f'OpenVINO refuses "{next(iter(properties))}" of plugin_config: ')
+
+
+def test_broken_weights(copy_of_shapes: Path) -> None:
+    path = copy_of_shapes / "unet" / "openvino_model.bin"
+    length = path.stat().st_size
+    path.unlink()
+    path.write_bytes(b"\xff" * length)
+    with pytest.raises(LoadError) as caught:
+        load_with(LoadSettings(str(copy_of_shapes), ("CPU",)))
+    assert caught.value.field == "models_path"
+
+
+def test_what_only_fails_when_drawing_is_found_at_load(copy_of_shapes: Path, edit_json: EditJson) -> None:
+    folder = scheduler(copy_of_shapes, edit_json, use_karras_sigmas=True)
+    with pytest.raises(LoadError, match="drawing a first picture failed: .*use_karras_sigmas"):
+        load(folder)
+
+
+def test_a_model_with_fixed_shapes(copy_of_shapes: Path, shapes: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    for name, shape in (("unet", {"sample": [2, 4, 8, 12], "timestep": [1], "encoder_hidden_states": [2, 77, -1]}),
+                        ("vae_decoder", {"latent_sample": [1, 4, 8, 12]})):  # fmt: skip
+        model = core.read_model(shapes / name / "openvino_model.xml")
+        model.reshape({key: openvino.PartialShape(dims) for key, dims in shape.items()})
+        for suffix in ("xml", "bin"):
+            (copy_of_shapes / name / f"openvino_model.{suffix}").unlink()
+        openvino.save_model(model, copy_of_shapes / name / "openvino_model.xml")
+    found = model_of(copy_of_shapes)
+    assert (str(found.fixed_size), found.fixed_images, found.fixed_guidance) == ("96x64", 1, True)
+    engine = load(copy_of_shapes)
+    assert draw(engine, request(width=96)).width == 96
+    with pytest.raises(RequestError):
+        draw(engine, request(width=64))
+
+
+def test_a_unet_that_doubles_draws_only_what_the_size_rule_allows(copy_of_shapes: Path, shapes: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    model = openvino.Core().read_model(shapes / "unet" / "openvino_model.xml")
+    operations = openvino.opset11
+    for found in [each for each in model.get_ops() if each.get_type_name() == "Interpolate"]:
+        doubling = operations.interpolate(
+            found.input_value(0),
+            operations.constant(np.array([2, 2], np.float32)),
+            "nearest",
+            "scales",
+            axes=operations.constant(np.array([2, 3], np.int32)),
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        found.output(0).replace(doubling.output(0))
+    for suffix in ("xml", "bin"):
+        (copy_of_shapes / "unet" / f"openvino_model.{suffix}").unlink()
+    openvino.save_model(model, copy_of_shapes / "unet" / "openvino_model.xml")
+    assert model_of(copy_of_shapes).size_multiple == 16
+    engine = load(copy_of_shapes)
+    assert draw(engine, request(width=80, num_inference_steps=1)).width == 80
+    with pytest.raises(RequestError):  # in other models this is a crash
+        draw(engine, request(width=72, num_inference_steps=1))
