@@ -154,6 +154,8 @@ class Engine:
             own = pipeline.get_generation_config().strength
             strength = own if request.strength is None else request.strength
         steps = request.num_inference_steps
+        if steps < 1:
+            refuse("num_inference_steps", "num_inference_steps must be higher than 0", "integer_below_min_value")
         if steps_to_run(self._model, steps, strength) < 1:
             refuse(
                 "strength",

@@ -185,3 +185,10 @@ def test_a_failure_inside_genai_is_told_apart_from_one_that_leaves_the_engine_we
     engine = load(shapes)
     with pytest.raises(EngineSpoiltError):
         draw(engine, request(num_images=0))
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_step_counts_that_crash_genai_never_reach_it(steps: int, engine: Any) -> None:
+    with pytest.raises(RequestError, match="num_inference_steps must be higher than 0") as caught:
+        draw(engine, request(num_inference_steps=steps))
+    assert (caught.value.status, caught.value.param) == (400, "num_inference_steps")
