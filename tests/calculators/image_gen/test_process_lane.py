@@ -43,6 +43,7 @@ def clock() -> Clock:
     return Clock()
 
 
+LOADED = {"kinds": ["text to image"], "devices": ["CPU"], "notes": []}
 MakeLane = Callable[..., ProcessLane]
 
 
@@ -109,7 +110,7 @@ def test_pictures_partial_ones_steps_and_errors_come_through(make_lane: MakeLane
     assert ("x-should-retry", "false") in caught.value.headers
     assert lane.describe() == {
         "kind": "process", "state": "idle", "waiting": 0, "served": 2, "pid": pid_of(lane), "restarts": 0,
-        "loaded": {"kinds": ["text to image"], "devices": ["CPU"], "notes": []},
+        "loaded": LOADED,
     }  # fmt: skip
 
 
@@ -317,7 +318,8 @@ def test_an_idle_lane_ends_its_child_and_starts_one_for_the_next_request(make_la
     with lane._changed:
         assert lane._changed.wait_for(lambda: lane.describe()["state"] == "unloaded", WAIT_S)
     assert lane.describe() == {
-        "kind": "process", "state": "unloaded", "waiting": 0, "served": 2, "pid": None, "restarts": 0
+        "kind": "process", "state": "unloaded", "waiting": 0, "served": 2, "pid": None, "restarts": 0,
+        "loaded": LOADED,
     }  # fmt: skip
     assert lane.trouble is None
 
