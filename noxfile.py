@@ -47,6 +47,13 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def stress(session: nox.Session) -> None:
+    """Random graphs under random use: ``nox -s stress -- --seconds 120``; the tests of CI play some of them too."""
+    session.install("-e", ".", "hypothesis", "pytest")
+    session.run("python", "-m", "tests.stress", *session.posargs)
+
+
+@nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
     """benchmarks/engine.py beside MediaPipe; not part of CI."""
     session.install("-e", ".")

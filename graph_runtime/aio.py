@@ -46,15 +46,10 @@ class AsyncRun:
         """
         if timestamp is not None:
             packet = packet.at(timestamp)
-        while True:
-            try:
-                self.graph.add_packet_to_input_stream(stream, packet)
-            except GraphError as error:
-                if error.code != StatusCode.UNAVAILABLE:
-                    raise
-                await self._loop.run_in_executor(None, self.graph.wait_for_room, stream)
-            else:
-                return
+        if not self._add(stream, packet):
+            with self.graph.waiting_to_add():
+                while not self._add(stream, packet):
+                    await self._loop.run_in_executor(None, self.graph.wait_for_room, stream)
 
     def close_inputs(self) -> None:
         """End all graph inputs and sources: the run ends when what is in it is processed."""
@@ -98,6 +93,16 @@ class AsyncRun:
         """End the run as soon as possible."""
         self.graph.cancel()
 
+    def _add(self, stream: str, packet: Packet) -> bool:
+        """Whether there was room for it."""
+        try:
+            self.graph.add_packet_to_input_stream(stream, packet)
+        except GraphError as error:
+            if error.code != StatusCode.UNAVAILABLE:
+                raise
+            return False
+        return True
+
     def _on_packet(self, name: str, packet: Packet) -> None:
         self._packets[name].append(packet)
         self._tell()
@@ -130,16 +135,23 @@ async def running(
     """
     if isinstance(graph, Plan):
         graph = CalculatorGraph(graph)
+    observers, add_mode = graph._observers[:], graph.graph_input_stream_add_mode
     run = AsyncRun(graph, outputs)
     graph.graph_input_stream_add_mode = GraphInputStreamAddMode.ADD_IF_NOT_FULL
-    graph.start_run(side_packets, loop=asyncio.get_running_loop(), on_done=run._on_end)
     try:
-        yield run
-    except BaseException:
-        # on_cancel callbacks of calculators run inside: not on the event loop.
-        await asyncio.shield(run._loop.run_in_executor(None, graph.cancel))
-        with suppress(GraphError):
-            await asyncio.shield(run.wait_until_done())
-        raise
-    graph.close_all_packet_sources()
-    await run.wait_until_done()
+        graph.start_run(side_packets, loop=run._loop, on_done=run._on_end)
+        if not graph.plan.executors[""].has_threads:  # its nodes run only in a thread that waits
+            run._loop.run_in_executor(None, graph._started("WaitUntilDone").wait_until_done)
+        try:
+            yield run
+        except BaseException:
+            # on_cancel callbacks of calculators run inside: not on the event loop.
+            await asyncio.shield(run._loop.run_in_executor(None, graph.cancel))
+            with suppress(GraphError):
+                await asyncio.shield(run.wait_until_done())
+            raise
+        graph.close_all_packet_sources()
+        await run.wait_until_done()
+    finally:
+        graph._observers[:] = observers
+        graph.graph_input_stream_add_mode = add_mode

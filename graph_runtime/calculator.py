@@ -14,7 +14,7 @@ Life of a calculator object, once per node and run (MediaPipe ``calculator_base.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Coroutine
 from typing import Any, Final, TypeVar
 
 from graph_runtime.contract import CalculatorContract, missing_port, split_key
@@ -81,7 +81,7 @@ class Calculator:
     def open(self, cc: CalculatorContext) -> None:
         """Prepare; called once before any ``process``."""
 
-    def process(self, cc: CalculatorContext) -> Stop | None:
+    def process(self, cc: CalculatorContext) -> Stop | Coroutine[Any, Any, Stop | None] | None:
         """Handle the packets at ``cc.input_timestamp``; return None, or ``STOP``."""
         raise NotImplementedError(f"{type(self).__name__} has to define process(self, cc)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from operator import index as exact_int
 from typing import TYPE_CHECKING, Any
@@ -308,6 +309,10 @@ class CalculatorGraph:
         if stream not in run.graph_inputs:
             raise self._not_an_input("AddPacketToInputStream", stream)
         run.wait_for_room(stream)
+
+    def waiting_to_add(self) -> AbstractContextManager[None]:
+        """Inside the block, full graphs are let grow for the caller's packet before their sources go on."""
+        return self._started("AddPacketToInputStream").waiting_to_add()
 
     def close_input_stream(self, stream: str) -> None:
         """End one graph input; twice is fine."""

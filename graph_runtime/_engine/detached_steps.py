@@ -158,9 +158,17 @@ def async_step(node: NodeState) -> Step:
         loop = run.event_loop()
         task: asyncio.Task[Any] | None = None
 
+        async def call_process() -> Any:
+            try:
+                return await process(started.context)
+            except (KeyboardInterrupt, SystemExit) as error:
+                return Failed(
+                    error
+                )  # raised, it would end the event loop, and with it the coroutines of all other graphs
+
         def begin() -> None:
             nonlocal task
-            task = loop.create_task(process(started.context))
+            task = loop.create_task(call_process())
             task.add_done_callback(ended)
             if run.cancelled:
                 task.cancel()

@@ -45,7 +45,7 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
             claims.pop()
         except IndexError:
             node.run.rejoin(node, claims)
-            came_straight = False  # the run went on meanwhile
+            break  # the run went on meanwhile, and may have failed or been paused
         pending = node.pending
         if result is not None or len(pending) != 1:
             break

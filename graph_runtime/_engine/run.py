@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from heapq import heappush
 from time import monotonic
@@ -18,12 +19,12 @@ from graph_runtime._engine import workers
 from graph_runtime._engine.calls import Failed
 from graph_runtime._engine.detached_steps import detached_step
 from graph_runtime._engine.node import NodeState, Step
-from graph_runtime._engine.scheduler import NO_PACKET, STALL_S, Pool, Scheduler, Submit
+from graph_runtime._engine.scheduler import ALWAYS, NO_PACKET, STALL_S, Pool, Scheduler, Submit
 from graph_runtime._engine.steps import choose_step
 from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._engine.throttle import Throttle
 from graph_runtime.calculator import STOP
-from graph_runtime.errors import GraphError, StatusCode, code_of, combine
+from graph_runtime.errors import GraphError, StatusCode, combine
 from graph_runtime.packet import NOTHING, Packet
 from graph_runtime.port_types import packet_mismatch
 from graph_runtime.tags import TagIndexName, TagMap
@@ -89,6 +90,7 @@ class Run(Scheduler):
         self._stop_sources = False
         self._close_requested = False
         self._sources_since: float | None = None
+        self._waiting_to_add = 0
         self._on_cancel: dict[object, Callable[[], None]] = {}
         self._cancel_lock = threading.Lock()
         self._done_callbacks: list[Callable[[], None]] = []
@@ -135,6 +137,18 @@ class Run(Scheduler):
         if not self._has_room(self.graph_inputs[name]):
             self._may_add(self.graph_inputs[name], wait=True)
 
+    @contextmanager
+    def waiting_to_add(self) -> Iterator[None]:
+        """Inside, full queues that were let grow are not filled by sources before others have had a chance to add."""
+        with self._changed:
+            self._waiting_to_add += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting_to_add -= 1
+            self._want_thread(self._default)  # for the sources, if nothing was added
+
     def close_input(self, name: str) -> None:
         """End one graph input."""
         if name not in self._closed_inputs:
@@ -150,7 +164,7 @@ class Run(Scheduler):
 
     def post_failure(self, error: GraphError) -> None:
         """End the run with an error that was found outside of it."""
-        self._post(lambda _: self.fail(error), NO_PACKET)
+        self._post(lambda _: self.fail(error), ALWAYS)
 
     def cancel(self) -> None:
         """End the run soon: running calls are told by ``cc.cancelled`` and ``cc.on_cancel``, nothing new starts."""
@@ -160,12 +174,14 @@ class Run(Scheduler):
             self._on_cancel.clear()
         if not first or self.is_done:
             return
+        # First of all, for a call that a callback ends may not be followed by another one.
+        self.post_failure(GraphError("CalculatorGraph::Run() was cancelled", code=StatusCode.CANCELLED))
         for callback in callbacks:
             try:
                 callback()
             except Exception as error:
-                self.post_failure(GraphError(f"on_cancel callback failed: {error}", code=code_of(error)))
-        self.post_failure(GraphError("CalculatorGraph::Run() was cancelled", code=StatusCode.CANCELLED))
+                # Told beside the cancellation, and with its code: that is still why the run ended.
+                self.post_failure(GraphError(f"on_cancel callback failed: {error!r}", code=StatusCode.CANCELLED))
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """See CalculatorContext.on_cancel."""
@@ -204,8 +220,7 @@ class Run(Scheduler):
         """Record an error: the run ends without calling any node again but to close it."""
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
-        for pool in self.pools.values():
-            pool.heap.clear()
+        self._halted = True
 
     def take_result(self, node: NodeState, result: object) -> bool:
         """What ``process`` returned instead of None: STOP ends the sources, all else fails the run. False when it did."""
@@ -283,11 +298,13 @@ class Run(Scheduler):
 
     def _idle(self, pool: Pool) -> bool:
         """Nothing is ready in ``pool``: open nodes, run a source, or end. False when there is nothing to do for it now."""
-        quiet = not self._detached and not any(each.heap for each in self.pools.values())
         if self.errors:
-            if quiet:
+            for each in self.pools.values():
+                each.heap.clear()  # nothing is called any more; what ends now may still have made nodes ready
+            if not self._detached:
                 self._finish(regular=False)
             return False
+        quiet = not self._detached and not any(each.heap for each in self.pools.values())
         if self._unopened and self._open_nodes():
             if len(self.pools) > 1:
                 self._dispatch()
@@ -343,7 +360,7 @@ class Run(Scheduler):
                 )
                 return True
         self.tell_watchers()
-        return bool(self._sources)
+        return bool(self._sources) and not self._waiting_to_add
 
     def _open_nodes(self) -> bool:
         """Open, in order, every node whose headers and side packets are there; whether there was one."""
@@ -427,20 +444,23 @@ class Run(Scheduler):
         with self._changed:
             self._watchers += 1
         try:
-            while not has_room():
-                if self._default.submit is None or self._deferred:  # as in MediaPipe, a blocked add then runs the graph
-                    self._enter()
-                    self._drain_and_leave(self._default)
-                    continue
-                if not self._token.locked():
-                    self._want_thread(self._default)
-                with self._changed:
-                    # Queues get shorter without a word to anybody, so that this looks again by itself.
-                    self._changed.wait_for(has_room, STALL_S)
+            with self.waiting_to_add():
+                self._help_until(has_room)
         finally:
             with self._changed:
                 self._watchers -= 1
         return True
+
+    def _help_until(self, has_room: Callable[[], bool]) -> None:
+        while not has_room():
+            if self._default.submit is None or self._deferred:  # as in MediaPipe, a blocked add then runs the graph
+                self._enter()
+                self._drain_and_leave(self._default, until=has_room)
+            elif not self._token.locked():
+                self._want_thread(self._default)
+            with self._changed:
+                # Queues get shorter without a word to anybody, so that this looks again by itself.
+                self._changed.wait_for(has_room, STALL_S)
 
     def _forget(self, key: object) -> None:
         with self._cancel_lock:

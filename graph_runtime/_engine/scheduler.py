@@ -87,6 +87,10 @@ class Scheduler(ABC):
         # Only a thread that drains can be waited for: real pools get their threads at once.
         self._deferred = deferred and self._default.is_inline
         self._paused = False
+        self._halted = False
+        """Whether no node may be called: paused or failed."""
+        self._lacks_thread = False
+        """Whether there is something to do in a default pool without threads: for one that waits."""
         self.inbox: deque[Event] = deque()
         self._token = threading.Lock()
         self._inside: set[int] = set()
@@ -130,12 +134,12 @@ class Scheduler(ABC):
         return self._wait(lambda: is_over() or self.is_done, timeout_s, for_idle=False)
 
     def pause(self) -> None:
-        """Start no further calls until ``resume``."""
-        self._post(partial(self._on_pause, True), NO_PACKET)
+        """Start no further calls until ``resume``; a run that fails or is cancelled ends all the same."""
+        self._post(partial(self._on_pause, True), ALWAYS)
 
     def resume(self) -> None:
         """Go on after ``pause``."""
-        self._post(partial(self._on_pause, False), NO_PACKET)
+        self._post(partial(self._on_pause, False), ALWAYS)
 
     @property
     def is_paused(self) -> bool:
@@ -149,6 +153,8 @@ class Scheduler(ABC):
         self._detached += 1
         self._dispatch()
         self._token.release()
+        if self._lacks_thread:
+            self.tell_watchers()
 
     def rejoin(self, node: NodeState | None, claims: Claims) -> None:
         """Take the token again after a detached call, or after an inline one that was stolen from this thread."""
@@ -201,17 +207,18 @@ class Scheduler(ABC):
         if self.inbox and not self.is_done:
             self._want_thread(self._default)
 
-    def _drain(self, pool: Pool, until: Callable[[], bool] | None = None) -> None:
-        """Work until there is nothing that this pool may do now, or ``until()`` says that it is enough."""
+    def _drain(self, pool: Pool, until: Callable[[], bool] | None = None) -> bool:
+        """Work until there is nothing that this pool may do now, or ``until()`` says that it is enough: False then."""
         thread = threading.get_ident()
         self._inside.add(thread)
+        self._lacks_thread = False
         heap, nodes, inbox = pool.heap, self.by_key, self.inbox
         claims: Claims = []
         self.claims = claims
         is_alone = True
         try:
             while not self.is_done:
-                while heap and not self._paused:
+                while heap and not self._halted:
                     if inbox:
                         self._take_inbox()
                     elif heap:
@@ -222,8 +229,11 @@ class Scheduler(ABC):
                         node.step(node, claims)
                 if inbox:
                     self._take_inbox()
-                elif self._paused or (until is not None and until()) or not self._idle(pool):
+                elif until is not None and until():
+                    return False
+                elif (self._paused and not self.errors) or not self._idle(pool):
                     break
+            return True
         except BaseException as error:
             # KeyboardInterrupt in a calculator, or a fault of the engine: nobody may wait for ever.
             if not self.errors:
@@ -231,7 +241,10 @@ class Scheduler(ABC):
             claims.clear()
             for each in self.pools.values():
                 each.heap.clear()
-            self._end()
+            try:
+                self._idle(pool)  # ends the run, unless other calls are still going on: then the last of them does
+            except BaseException:
+                self._end()
             raise
         finally:
             self._inside.discard(thread)
@@ -266,6 +279,7 @@ class Scheduler(ABC):
 
     def _on_pause(self, paused: bool, _: Packet) -> None:
         self._paused = paused
+        self._halted = paused or bool(self.errors)
 
     def _post(self, act: Callable[[Packet], None], packet: Packet, *, force: bool = False) -> None:
         self.inbox.append((act, packet))
@@ -275,7 +289,9 @@ class Scheduler(ABC):
             self._want_thread(self._default)
 
     def _want_thread(self, pool: Pool) -> None:
-        if pool.submit is not None and not pool.is_coming and pool.active < pool.max_threads:
+        if pool.submit is None:
+            self._lacks_thread = True
+        elif not pool.is_coming and pool.active < pool.max_threads:
             pool.is_coming = True
             pool.submit(partial(self._work, pool))
 
@@ -294,6 +310,7 @@ class Scheduler(ABC):
             if pool.active > pool.max_threads or self.is_done:
                 pool.active -= 1
                 self._token.release()
+                self.tell_watchers()
             else:
                 self._drain_and_leave(pool, is_worker=True)
 
@@ -301,12 +318,14 @@ class Scheduler(ABC):
         """Drain with the token in hand, then give it up; whether the run was quiet at that moment."""
         is_quiet = True
         try:
-            self._drain(pool, until)
-            is_quiet = self.is_done or not (
-                self.inbox or self._detached or any(each.heap for each in self.pools.values())
+            is_drained = self._drain(pool, until)
+            is_quiet = self.is_done or (
+                is_drained and not (self.inbox or self._detached or any(each.heap for each in self.pools.values()))
             )
             if not is_quiet and not self._paused:
                 self._dispatch()
+            if not is_drained:
+                self._want_thread(self._default)
         finally:
             if is_worker:
                 pool.active -= 1
@@ -351,31 +370,50 @@ class Scheduler(ABC):
     def _wait(self, is_over: Callable[[], bool], timeout_s: float | None, *, for_idle: bool) -> bool:
         """Drain the default pool as far as that is allowed to this thread, then watch, until ``is_over()``."""
         deadline = None if timeout_s is None else monotonic() + timeout_s
+        # A thread inside a node's call cannot look at the clock: with a time limit others work, where there are any.
+        if deadline is not None and self._default.submit is not None:
+            return self._watch(is_over, deadline)
+
+        def is_enough() -> bool:
+            return (not for_idle and is_over()) or (deadline is not None and monotonic() >= deadline)
+
         while True:
             if self._default.is_inline:
                 if deadline is None:
                     self._enter()
                 elif not self._token.acquire(timeout=max(0.0, deadline - monotonic())):
                     return is_over()
-                is_quiet = self._drain_and_leave(self._default, until=None if for_idle else is_over)
+                is_quiet = self._drain_and_leave(
+                    self._default, until=None if for_idle and deadline is None else is_enough
+                )
                 if is_quiet and (for_idle or self.is_done):
                     return True
-            if is_over():
-                return True
-            with self._changed:
-                self._watchers += 1
-                try:
-                    left = None if deadline is None else max(0.0, deadline - monotonic())
-                    if not self._changed.wait_for(lambda: is_over() or self._needs_help(), left):
-                        return False
-                finally:
-                    self._watchers -= 1
+                if deadline is not None and monotonic() >= deadline:
+                    return not for_idle and is_over()
+            if self._watch(lambda: is_over() or self._needs_help(), deadline):
+                if is_over():
+                    return True
+            else:
+                return False
+
+    def _watch(self, is_over: Callable[[], bool], deadline: float | None) -> bool:
+        """Let other threads work until ``is_over()``; False when the time is over first."""
+        if deadline is not None and self._deferred:
+            self._deferred = False
+            self._want_thread(self._default)
+        with self._changed:
+            self._watchers += 1
+            try:
+                left = None if deadline is None else max(0.0, deadline - monotonic())
+                return self._changed.wait_for(is_over, left)
+            finally:
+                self._watchers -= 1
 
     def _needs_help(self) -> bool:
         """Whether a waiting thread could drain something that no other thread will."""
         return (
             (self._default.submit is None or self._deferred)
-            and (bool(self.inbox) or bool(self._default.heap))
+            and (self._lacks_thread or bool(self.inbox) or bool(self._default.heap))
             and not self._token.locked()
         )
 

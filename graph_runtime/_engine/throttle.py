@@ -67,7 +67,7 @@ class Throttle:
         """Allow every full queue one packet more than it has; what was grown, as (stream, node, new limit)."""
         grown = []
         for key, full in list(self._full.items()):
-            del self._full[key]
+            self._full.pop(key, None)  # a thread that adds may have seen in the meantime that it is not full any more
             if len(full.queue) >= full.limit:
                 self._limits[key] = len(full.queue) + 1
                 grown.append((full.stream, full.node.plan.name, len(full.queue) + 1))

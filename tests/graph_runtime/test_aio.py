@@ -14,6 +14,7 @@ from graph_runtime import (
     CalculatorContract,
     CalculatorGraph,
     GraphError,
+    GraphInputStreamAddMode,
     Packet,
     Plan,
     aio,
@@ -40,7 +41,7 @@ class CallCoroutine(Calculator):
         cc.outputs[0].set_any()
         cc.input_side_packets["FUNCTION"].set_any()
 
-    async def process(self, cc: CalculatorContext) -> Any:  # type: ignore[override]  # the engine takes coroutines too
+    async def process(self, cc: CalculatorContext) -> Any:
         return await cc.input_side_packets["FUNCTION"].value(cc)
 
 
@@ -53,6 +54,33 @@ async def test_packets_come_out_in_order_while_more_go_in() -> None:
         async for packet in run.output("out"):
             got.append(packet.value)
     assert got == list(range(500))
+
+
+@pytest.mark.timeout(20)
+async def test_a_graph_of_the_application_thread_runs_beside_the_event_loop() -> None:
+    ran_on: list[int] = []
+    plan = Plan(CALL + ' executor { name: "" type: "ApplicationThreadExecutor" }')
+
+    def note(cc: CalculatorContext) -> None:
+        ran_on.append(threading.get_ident())
+        cc.outputs[0].add_packet(cc.inputs[0].packet)
+
+    async with aio.running(plan, {"function": note}, outputs=["out"]) as run:
+        await run.add("in", Packet(1), 0)
+        run.close_inputs()
+        assert [packet.value async for packet in run.output("out")] == [1]
+    assert threading.get_ident() not in ran_on
+
+
+async def test_a_graph_is_afterwards_as_it_was() -> None:
+    graph = CalculatorGraph(graph_config=PASS_THROUGH)
+    async with aio.running(graph, outputs=["out"]) as first:
+        pass
+    assert graph.graph_input_stream_add_mode == GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
+    async with aio.running(graph, outputs=["out"]) as second:
+        await second.add("in", Packet(1), 0)
+    assert [packet.value async for packet in second.output("out")] == [1]
+    assert [packet.value async for packet in first.output("out")] == []
 
 
 async def test_leaving_the_block_closes_the_graph() -> None:
@@ -174,3 +202,24 @@ def test_cancelling_a_run_cancels_its_coroutines() -> None:
     with pytest.raises(GraphError, match="cancelled"):
         graph.wait_until_done(TIMEOUT_S)
     assert ended == ["cancelled"]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_a_coroutine_that_exits_fails_its_run_and_not_the_event_loop(kind: type[BaseException]) -> None:
+    async def leave(cc: CalculatorContext) -> None:
+        raise kind
+
+    async def go_on(cc: CalculatorContext) -> None:
+        await asyncio.sleep(0)
+
+    graph = CalculatorGraph(graph_config=COROUTINE)
+    graph.start_run({"function": leave})
+    graph.add_packet_to_input_stream("in", Packet(1), 0)
+    with pytest.raises((GraphError, KeyboardInterrupt)):
+        graph.close()
+    assert "failed" in graph.snapshot().errors[0]
+    other = CalculatorGraph(graph_config=COROUTINE)
+    other.start_run({"function": go_on})
+    other.add_packet_to_input_stream("in", Packet(1), 0)
+    other.close()

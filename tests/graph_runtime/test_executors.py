@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from graph_runtime import CalculatorContext, CalculatorGraph, GraphError, GraphInputStreamAddMode, Packet, StatusCode
+from graph_runtime import (
+    CalculatorContext,
+    CalculatorGraph,
+    GraphError,
+    GraphInputStreamAddMode,
+    Packet,
+    Plan,
+    StatusCode,
+    aio,
+)
+from graph_runtime._engine.run import Run
+from graph_runtime._engine.throttle import Throttle
 
 TIMEOUT_S = 20.0
 APPLICATION_THREAD = 'executor { name: "" type: "ApplicationThreadExecutor" }'
@@ -242,6 +255,92 @@ def test_a_queue_that_only_waits_for_another_input_grows(variant: str, mode: Gra
         graph.wait_until_idle()
     graph.close()
     assert got == list(range(6))
+
+
+JOIN_WITH_ENDLESS_SOURCE = """
+%s max_queue_size: 1 input_stream: "in" input_side_packet: "n" input_side_packet: "function"
+node { calculator: "CountTo" output_stream: "s" input_side_packet: "N:n" }
+node { name: "join" calculator: "Merge" input_stream: "s" input_stream: "in" output_stream: "out" }
+node { name: "slow" calculator: "CallFunction" input_stream: "s" input_side_packet: "FUNCTION:function" }
+"""
+
+
+def take_a_moment(cc: CalculatorContext) -> None:
+    threading.Event().wait(0.001)  # most of the time is spent here, with the queue of "join" full
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_whoever_adds_gets_a_turn_although_a_source_fills_every_queue_that_grows(variant: str) -> None:
+    graph = CalculatorGraph(graph_config=JOIN_WITH_ENDLESS_SOURCE % variant)
+    graph.start_run({"n": -1, "function": take_a_moment})
+    for timestamp in range(1, 20):
+        graph.add_packet_to_input_stream("in", Packet(timestamp), 10 * timestamp)
+    graph.cancel()
+    with pytest.raises(GraphError, match="was cancelled"):
+        graph.wait_until_done()
+
+
+@pytest.mark.timeout(30)
+async def test_whoever_adds_by_asyncio_gets_a_turn_too() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        async with aio.running(Plan(JOIN_WITH_ENDLESS_SOURCE % ""), {"n": -1, "function": take_a_moment}) as run:
+            for timestamp in range(1, 20):
+                await run.add("in", Packet(timestamp), 10 * timestamp)
+            raise asyncio.CancelledError
+
+
+def test_a_full_queue_that_empties_while_others_grow_is_no_error() -> None:
+    class Queue(deque[Any]):
+        look: Callable[[], object] = staticmethod(lambda: None)
+
+        def __len__(self) -> int:
+            self.look()
+            return super().__len__()
+
+    plan = Plan(TWO_INPUTS % "")
+    run = Run(plan, {}, [])
+    (node,) = run.nodes
+    first, second = Queue([1]), Queue([1])
+    node.queues = [first, second]
+    throttle = Throttle(1, plan.ancestors, run.nodes)
+    for queue in (first, second):
+        throttle.look_at(queue)
+    second.clear()
+
+    def look_once() -> None:  # as another thread that adds may do at any time
+        first.look = lambda: None
+        throttle.is_throttled("other")
+
+    first.look = look_once
+    assert throttle.grow() == [("a", "join", 2)]
+
+
+@pytest.mark.timeout(30)
+def test_the_waiting_thread_runs_sources_that_wait_for_a_pool() -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def block(cc: CalculatorContext) -> None:
+        entered.set()
+        assert release.wait(TIMEOUT_S)
+
+    text = f"""{APPLICATION_THREAD} executor {{ name: "pool" type: "ThreadPoolExecutor" options {{ {TWO_THREADS} }} }}
+    {call_nodes(1, 'executor: "pool"')} input_side_packet: "n"
+    node {{ calculator: "CountTo" output_stream: "s" input_side_packet: "N:n" }}"""
+    graph = CalculatorGraph(graph_config=text)
+    poller = graph.add_output_stream_poller("s")
+    graph.start_run({"function": block, "n": 3}, deferred=True)
+    graph.add_packet_to_input_stream("in", Packet(1), 0)
+    got: list[int] = []
+    reader = threading.Thread(target=lambda: got.extend(packet.value for packet in poller), daemon=True)
+    reader.start()
+    assert entered.wait(TIMEOUT_S)
+    while not graph._run._watchers:  # type: ignore[union-attr]  # the reader has nothing to do before the pool rests
+        threading.Event().wait(0.001)
+    graph.close_input_stream("in")
+    release.set()
+    reader.join(TIMEOUT_S)
+    assert got == [0, 1, 2]
 
 
 def test_report_deadlock_fails_instead_of_growing() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from graph_runtime import CalculatorContext, CalculatorGraph, GraphError, Packet, StatusCode
 
+APPLICATION_THREAD = 'executor { name: "" type: "ApplicationThreadExecutor" }'
 CALL = """
 input_stream: "in"
 output_stream: "out"
@@ -213,3 +215,205 @@ def test_keyboard_interrupt_in_a_node_reaches_the_waiting_thread_and_ends_the_ru
     assert graph.has_error()
     graph.start_run({"function": lambda cc: None})
     graph.close()
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_wait_with_a_time_limit_ends_although_a_node_does_not(deferred: bool) -> None:
+    release = threading.Event()
+    graph = CalculatorGraph(graph_config=CALL)
+    graph.start_run({"function": lambda cc: release.wait(TIMEOUT_S) and None}, deferred=deferred)
+    graph.add_packet_to_input_stream("in", Packet(1), 0)
+    for wait in (graph.wait_until_idle, graph.wait_until_done, graph.wait_for_observed_output):
+        with pytest.raises(GraphError) as info:
+            wait(timeout_s=0.01)
+        assert info.value.code == StatusCode.DEADLINE_EXCEEDED
+    assert not release.is_set()
+    release.set()
+    graph.close()
+
+
+@pytest.mark.parametrize("executor", ["", "num_threads: 2", APPLICATION_THREAD])
+def test_a_wait_with_a_time_limit_ends_although_a_source_does_not(executor: str) -> None:
+    graph = CalculatorGraph(
+        graph_config=f'{executor} input_side_packet: "n" '
+        'node { calculator: "CountTo" output_stream: "s" input_side_packet: "N:n" }'
+    )
+    graph.start_run({"n": -1})
+    for wait in (graph.wait_until_idle, graph.wait_until_done):
+        with pytest.raises(GraphError) as info:
+            wait(timeout_s=0.01)
+        assert info.value.code == StatusCode.DEADLINE_EXCEEDED
+    graph.cancel()
+    with pytest.raises(GraphError, match="was cancelled"):
+        graph.wait_until_done(TIMEOUT_S)
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+@pytest.mark.parametrize("executor", ["", APPLICATION_THREAD])
+def test_a_full_graph_with_an_endless_source_takes_more_when_it_has_room(executor: str, deferred: bool) -> None:
+    graph = CalculatorGraph(
+        graph_config=f'{executor} max_queue_size: 1 input_stream: "in" input_side_packet: "n" '
+        'node { calculator: "CountTo" output_stream: "s" input_side_packet: "N:n" }'
+        'node { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out" }'
+    )
+    graph.start_run({"n": -1}, deferred=deferred)
+    for timestamp in range(5):
+        graph.add_packet_to_input_stream("in", Packet(timestamp), timestamp)
+    graph.close()
+
+
+def test_a_call_that_a_cancel_callback_ends_is_the_last_one() -> None:
+    calls: list[int] = []
+    entered, told, left = threading.Event(), threading.Event(), threading.Event()
+
+    def work(cc: CalculatorContext) -> None:
+        calls.append(cc.input_timestamp)
+        entered.set()
+        cc.on_cancel(end_call)
+        assert told.wait(TIMEOUT_S)
+        left.set()
+
+    def end_call() -> None:
+        told.set()
+        assert left.wait(TIMEOUT_S)
+
+    graph = started(work)
+    for timestamp in range(50):
+        graph.add_packet_to_input_stream("in", Packet(1), timestamp)
+    assert entered.wait(TIMEOUT_S)
+    graph.cancel()
+    with pytest.raises(GraphError, match="was cancelled"):
+        graph.wait_until_done()
+    assert calls == [0]
+
+
+def test_a_cancel_callback_that_fails_is_told_and_the_others_are_called() -> None:
+    calls: list[str] = []
+    entered, go_on = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    def work(cc: CalculatorContext) -> None:
+        cc.on_cancel(fail)
+        cc.on_cancel(lambda: calls.append("second"))
+        entered.set()
+        assert go_on.wait(TIMEOUT_S)
+
+    graph = started(work)
+    graph.add_packet_to_input_stream("in", Packet(1), 0)
+    assert entered.wait(TIMEOUT_S)
+    graph.cancel()
+    go_on.set()
+    with pytest.raises(GraphError, match=r"was cancelled\non_cancel callback failed: ZeroDivisionError") as info:
+        graph.wait_until_done()
+    assert info.value.code == StatusCode.CANCELLED
+    assert calls == ["second"]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("executor", ["", "num_threads: 2", APPLICATION_THREAD])
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_paused_run_that_is_cancelled_ends(executor: str, resumes: bool) -> None:
+    graph = CalculatorGraph(graph_config=f"{executor} {CALL}")
+    graph.start_run({"function": lambda cc: None})
+    graph.wait_until_idle()
+    graph.pause()
+    graph.cancel()
+    if resumes:
+        graph.resume()
+    with pytest.raises(GraphError, match="was cancelled"):
+        graph.wait_until_done()
+    graph.start_run({"function": lambda cc: None})
+    graph.close()
+
+
+@pytest.mark.parametrize("executor", ["num_threads: 2", ""])
+def test_after_a_cancel_a_slow_node_is_not_called_for_what_waits(executor: str) -> None:
+    calls: list[int] = []
+    entered, release = threading.Event(), threading.Event()
+
+    def work(cc: CalculatorContext) -> None:
+        calls.append(cc.input_timestamp)
+        entered.set()
+        assert release.wait(TIMEOUT_S)
+        cc.outputs[0].add(1)
+
+    graph = CalculatorGraph(graph_config=f"{executor} {CALL}")
+    graph.start_run({"function": work})
+    for timestamp in range(5):
+        graph.add_packet_to_input_stream("in", Packet(1), timestamp)
+    assert entered.wait(TIMEOUT_S)
+    graph.cancel()
+    while not graph.has_error():  # another thread takes note of it, while the call goes on
+        with pytest.raises(GraphError):
+            graph.wait_until_idle(timeout_s=0.001)
+    release.set()
+    with pytest.raises(GraphError, match="was cancelled"):
+        graph.wait_until_done()
+    assert calls == [0]
+
+
+@pytest.mark.parametrize("executor", ["num_threads: 2", ""])
+def test_a_node_whose_call_failed_is_not_called_again_for_what_comes_later(executor: str) -> None:
+    calls: list[tuple[str, str]] = []
+    other_entered, failed = threading.Event(), threading.Event()
+
+    def work(cc: CalculatorContext) -> None:
+        calls.append((cc.node_name, cc.inputs[0].value))
+        if cc.node_name == "fails":
+            assert other_entered.wait(TIMEOUT_S)
+            failed.set()
+            raise ValueError("first call")
+        other_entered.set()
+        assert failed.wait(TIMEOUT_S)
+        while not graph.has_error():
+            threading.Event().wait(0.001)
+        cc.outputs[0].add("late")
+
+    graph = CalculatorGraph(
+        graph_config=f"""{executor} input_stream: "a" input_stream: "b" input_side_packet: "function"
+        node {{ name: "upstream" calculator: "CallFunction" input_stream: "a" output_stream: "s"
+                input_side_packet: "FUNCTION:function" }}
+        node {{ name: "fails" calculator: "CallFunction" input_stream: "b" input_stream: "s"
+                input_side_packet: "FUNCTION:function"
+                input_stream_handler {{ input_stream_handler: "ImmediateInputStreamHandler" }} }}"""
+    )
+    graph.start_run({"function": work})
+    graph.add_packet_to_input_stream("a", Packet("a"), 5)
+    graph.add_packet_to_input_stream("b", Packet("b"), 0)
+    with pytest.raises(GraphError, match="first call"):
+        graph.wait_until_done()
+    assert sorted(calls) == [("fails", "b"), ("upstream", "a")]
+
+
+def test_sources_go_on_when_the_waiting_thread_has_what_it_wanted() -> None:
+    graph = CalculatorGraph(
+        graph_config='input_side_packet: "n" node { calculator: "CountTo" output_stream: "s" input_side_packet: "N:n" }'
+    )
+    poller = graph.add_output_stream_poller("s")
+    done = threading.Event()
+    graph.start_run({"n": 5000}, on_done=done.set)
+    assert poller.next() is not None
+    assert done.wait(TIMEOUT_S)  # a worker went on
+    assert len(list(poller)) == 4999
+
+
+def test_a_thread_that_waits_goes_on_with_what_another_one_left() -> None:
+    graph = CalculatorGraph(
+        graph_config=f'{APPLICATION_THREAD} input_side_packet: "n" '
+        'node { calculator: "CountTo" output_stream: "s" input_side_packet: "N:n" }'
+    )
+    poller = graph.add_output_stream_poller("s")
+    graph.start_run({"n": 3})
+    graph.pause()
+    got: list[int] = []
+    reader = threading.Thread(target=lambda: got.extend(packet.value for packet in poller), daemon=True)
+    reader.start()
+    while not graph._run._watchers:  # type: ignore[union-attr]
+        threading.Event().wait(0.001)
+    graph.resume()
+    with suppress(GraphError):
+        graph.wait_until_idle(timeout_s=0)  # takes note of it, and has no time for more
+    reader.join(TIMEOUT_S)
+    assert got == [0, 1, 2]
