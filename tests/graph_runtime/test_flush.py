@@ -216,7 +216,7 @@ class FlushInCoroutine(Calculator):
         cc.inputs[0].set_any()
         cc.outputs[0].set_any()
 
-    async def process(self, cc: CalculatorContext) -> None:  # type: ignore[override]  # coroutines are taken too
+    async def process(self, cc: CalculatorContext) -> None:
         for news in range(3):
             cc.outputs[0].add(news, timestamp=news)
             cc.flush()

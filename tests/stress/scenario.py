@@ -90,7 +90,7 @@ class _Play:
         self.callback_cancels_at = rng.randint(0, 30) if observed and rng.random() < 0.03 else -1
         self.callbacks = 0
         self.fed = 0
-        # Whoever closes an input knows what was added before: a packet for a closed input is dropped without a word.
+        # Whoever closes an input knows what was added before it.
         self.locks = {name: threading.Lock() for name in self.random_graph.inputs + self.random_graph.fed_inside}
         self.closed: set[str] = set()
         for name in observed:
@@ -233,12 +233,13 @@ class _Play:
             self._add_locked(name, timestamp, is_empty=is_empty)
 
     def _add_locked(self, name: str, timestamp: int, *, is_empty: bool = False) -> None:
+        if name in self.closed:
+            return  # an error of the run, like a packet that is out of order
         sent, entry = self.ledger.sent[name], (timestamp, (name, timestamp))
-        is_noted = not is_empty and name not in self.closed
-        if is_noted:
+        if not is_empty:
             sent.append(entry)  # first, for the packet may arrive before the call returns
         packet = Packet() if is_empty else Packet(entry[1])
-        if not self._try(lambda: self.graph.add_packet_to_input_stream(name, packet, timestamp)) and is_noted:
+        if not self._try(lambda: self.graph.add_packet_to_input_stream(name, packet, timestamp)) and not is_empty:
             sent.remove(entry)
 
     def _pause(self, rng: Random) -> None:
