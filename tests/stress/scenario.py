@@ -149,7 +149,7 @@ class _Play:
         if not self._try(self.graph.wait_until_done):
             self._try(self.graph.wait_until_done)  # after a KeyboardInterrupt
         ledger.is_over = True
-        if run is not None and run() is not None and not run().done.is_set():  # type: ignore[union-attr]
+        if run is not None and run() is not None and not run().is_done:  # type: ignore[union-attr]
             raise FaultError("wait_until_done returned before the end")
         self._poll_to_the_end()
         self._judge()
@@ -312,7 +312,7 @@ class _AsyncPlay:
             error = raised
         ledger.is_over = True
         run_now = self.graph._run
-        if run_now is not None and not run_now.done.is_set():
+        if run_now is not None and not run_now.is_done:
             raise FaultError("aio.running ended before its run")
         failed = any(kind.endswith("fails") for kind in ledger.planned)
         if (error is not None) != (failed or bool(ledger.planned["cancel"])):
