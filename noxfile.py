@@ -36,7 +36,7 @@ def oldest(session: nox.Session) -> None:
         "opencv-contrib-python-headless<4.12",
     )
     session.install("-e", ".", "hypothesis", "pytest", "pytest-timeout", "pytest-aiohttp")
-    session.run("pytest", "-q", "tests/graph_runtime", *session.posargs)
+    session.run("pytest", "-q", "tests/graph_runtime", "tests/differential", *session.posargs)
 
 
 @nox.session
