@@ -11,7 +11,7 @@ from operator import index as exact_int
 from typing import TYPE_CHECKING, Any
 
 from graph_runtime._engine.run import Run
-from graph_runtime._engine.stream import Observer
+from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import to_text
 from graph_runtime.errors import GraphError, Problem, StatusCode, combine, raise_problems
@@ -22,7 +22,7 @@ from graph_runtime.plan import UNLIMITED, Plan
 from graph_runtime.poller import OutputStreamPoller
 from graph_runtime.port_types import packet_mismatch
 from graph_runtime.subgraph import Subgraphs
-from graph_runtime.timestamp import UNSET, debug_string, is_allowed_in_stream
+from graph_runtime.timestamp import POST_STREAM, PRE_STREAM, UNSET, debug_string
 from graph_runtime.trace import DEFAULT_CAPACITY, Tracer
 from graph_runtime.validated_graph_config import ValidatedGraphConfig, plan_from_keywords
 
@@ -283,32 +283,32 @@ class CalculatorGraph:
         """
         if timestamp != UNSET:
             packet = packet.at(timestamp)
-        run = self._started("AddPacketToInputStream")
-        if stream not in run.graph_inputs:
-            raise self._not_an_input("AddPacketToInputStream", stream)
-        if not is_allowed_in_stream(packet._timestamp):
+        run, target = self._graph_input("AddPacketToInputStream", stream)
+        if not PRE_STREAM <= packet._timestamp <= POST_STREAM:
             raise GraphError(
                 f"{debug_string(packet._timestamp)} can't be the timestamp of a Packet in a stream.",
                 code=StatusCode.INVALID_ARGUMENT,
             )
         if run.errors:
             raise combine("Graph has errors: ", run.errors)
-        check = run.graph_inputs[stream].check
-        if check is not None and not packet.is_empty():
+        if target.check is not None and not packet.is_empty():
             try:
-                check(packet)
+                target.check(packet)
             except GraphError as error:
                 run.post_failure(error)
                 run.settle()
                 raise combine("Graph has errors: ", [error]) from error
-        run.add(stream, packet, wait=self.graph_input_stream_add_mode == GraphInputStreamAddMode.WAIT_TILL_NOT_FULL)
+        if not run.has_room(target):
+            waits = self.graph_input_stream_add_mode == GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
+            if not run.may_add(target, waits):
+                raise GraphError("Graph is throttled.", code=StatusCode.UNAVAILABLE)
+        run.add(target, packet)
 
     def wait_for_room(self, stream: str) -> None:
         """Return when a graph input can take a packet, or the run has failed or ended."""
-        run = self._started("AddPacketToInputStream")
-        if stream not in run.graph_inputs:
-            raise self._not_an_input("AddPacketToInputStream", stream)
-        run.wait_for_room(stream)
+        run, target = self._graph_input("AddPacketToInputStream", stream)
+        if not run.has_room(target):
+            run.may_add(target, wait=True)
 
     def waiting_to_add(self) -> AbstractContextManager[None]:
         """Inside the block, full graphs are let grow for the caller's packet before their sources go on."""
@@ -316,10 +316,7 @@ class CalculatorGraph:
 
     def close_input_stream(self, stream: str) -> None:
         """End one graph input; twice is fine."""
-        run = self._started("CloseInputStream")
-        if stream not in run.graph_inputs:
-            raise self._not_an_input("CloseInputStream", stream)
-        run.close_input(stream)
+        self._graph_input("CloseInputStream", stream)[0].close_input(stream)
 
     def close_all_packet_sources(self) -> None:
         """End all graph inputs and sources: the run ends when what is in it is processed."""
@@ -465,9 +462,13 @@ class CalculatorGraph:
             )
         return run
 
-    def _not_an_input(self, what: str, stream: str) -> GraphError:
+    def _graph_input(self, what: str, stream: str) -> tuple[Run, StreamState]:
+        run = self._started(what)
+        target = run.graph_inputs.get(stream)
+        if target is not None:
+            return run, target
         have = ", ".join(name for _, _, name in self._plan.graph_inputs) or "none"
-        return GraphError(
+        raise GraphError(
             f'{what} called on input stream "{stream}" which is not a graph input stream; the graph inputs are: {have}',
             code=StatusCode.INTERNAL,
         )

@@ -106,15 +106,14 @@ class Run(Scheduler):
         """Open the nodes, on whatever thread drains first."""
         self._post(self._on_start, NO_PACKET)
 
-    def add(self, name: str, packet: Packet, *, wait: bool) -> None:
-        """A packet for a graph input. One that is out of order fails the run by the time this returns.
+    def has_room(self, stream: StreamState) -> bool:
+        """Whether a graph input may take one more packet now. What lies in the inbox counts like what lies in a queue."""
+        return stream.posted - stream.taken < self.queue_limit and not (
+            self.throttle.full and self.throttle.is_throttled(stream.name)
+        )
 
-        Raises:
-            GraphRuntimeError: the graph is throttled and ``wait`` is off (UNAVAILABLE).
-        """
-        stream = self.graph_inputs[name]
-        if not self._has_room(stream) and not self._may_add(stream, wait):
-            raise GraphError("Graph is throttled.", code=StatusCode.UNAVAILABLE)
+    def add(self, stream: StreamState, packet: Packet) -> None:
+        """A packet for a graph input. One that is out of order fails the run by the time this returns."""
         stream.posted += 1
         self._post(stream.take, packet)
         timestamp = packet._timestamp
@@ -131,11 +130,6 @@ class Run(Scheduler):
             stream.posted_bound = bound
         else:
             self.settle()
-
-    def wait_for_room(self, name: str) -> None:
-        """Return when a graph input can take a packet, or the run has failed or ended."""
-        if not self._has_room(self.graph_inputs[name]):
-            self._may_add(self.graph_inputs[name], wait=True)
 
     @contextmanager
     def waiting_to_add(self) -> Iterator[None]:
@@ -220,7 +214,7 @@ class Run(Scheduler):
         """Record an error: the run ends without calling any node again but to close it."""
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
-        self._halted = True
+        self.is_halted = True
 
     def take_result(self, node: NodeState, result: object) -> bool:
         """What ``process`` returned instead of None: STOP ends the sources, all else fails the run. False when it did."""
@@ -304,7 +298,7 @@ class Run(Scheduler):
             if not self._detached:
                 self._finish(regular=False)
             return False
-        quiet = not self._detached and not any(each.heap for each in self.pools.values())
+        quiet = not self._detached and not self._is_ready()
         if self._unopened and self._open_nodes():
             if len(self.pools) > 1:
                 self._dispatch()
@@ -342,7 +336,7 @@ class Run(Scheduler):
             return self._resolve_deadlock()
         if self._inputs_ended == len(self.graph_inputs):
             self._finish(regular=True)
-        elif any(self.throttle.is_throttled(name) for name in self.graph_inputs):
+        elif self.throttle.full and any(self.throttle.is_throttled(name) for name in self.graph_inputs):
             return self._resolve_deadlock()
         return False
 
@@ -427,17 +421,13 @@ class Run(Scheduler):
         for node in self._sources:
             self._want_thread(node.pool)
 
-    def _has_room(self, stream: StreamState) -> bool:
-        """Whether a graph input may take one more packet now. What lies in the inbox counts like what lies in a queue."""
-        return stream.posted - stream.taken < self.queue_limit and not self.throttle.is_throttled(stream.name)
-
-    def _may_add(self, stream: StreamState, wait: bool) -> bool:
+    def may_add(self, stream: StreamState, wait: bool) -> bool:
         """The graph is throttled: whether a packet may be added after all, at once or after a wait."""
         if threading.get_ident() in self._inside:
             return True  # a calculator or callback that feeds its own graph cannot wait for it
 
         def has_room() -> bool:
-            return self._has_room(stream) or bool(self.errors) or self.is_done
+            return self.has_room(stream) or bool(self.errors) or self.is_done
 
         if not wait:
             return has_room()

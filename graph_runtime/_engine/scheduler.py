@@ -87,7 +87,7 @@ class Scheduler(ABC):
         # Only a thread that drains can be waited for: real pools get their threads at once.
         self._deferred = deferred and self._default.is_inline
         self._paused = False
-        self._halted = False
+        self.is_halted = False
         """Whether no node may be called: paused or failed."""
         self._lacks_thread = False
         """Whether there is something to do in a default pool without threads: for one that waits."""
@@ -218,7 +218,7 @@ class Scheduler(ABC):
         is_alone = True
         try:
             while not self.is_done:
-                while heap and not self._halted:
+                while heap and not self.is_halted:
                     if inbox:
                         self._take_inbox()
                     elif heap:
@@ -279,13 +279,13 @@ class Scheduler(ABC):
 
     def _on_pause(self, paused: bool, _: Packet) -> None:
         self._paused = paused
-        self._halted = paused or bool(self.errors)
+        self.is_halted = paused or bool(self.errors)
 
     def _post(self, act: Callable[[Packet], None], packet: Packet, *, force: bool = False) -> None:
         self.inbox.append((act, packet))
         if self._watchers and (self._deferred or self._default.submit is None):
             self.tell_watchers()
-        if not self._token.locked() and (force or not self._deferred):
+        if (force or not self._deferred) and not self._default.is_coming and not self._token.locked():
             self._want_thread(self._default)
 
     def _want_thread(self, pool: Pool) -> None:
@@ -319,9 +319,7 @@ class Scheduler(ABC):
         is_quiet = True
         try:
             is_drained = self._drain(pool, until)
-            is_quiet = self.is_done or (
-                is_drained and not (self.inbox or self._detached or any(each.heap for each in self.pools.values()))
-            )
+            is_quiet = self.is_done or (is_drained and not (self.inbox or self._detached or self._is_ready()))
             if not is_quiet and not self._paused:
                 self._dispatch()
             if not is_drained:
@@ -416,6 +414,13 @@ class Scheduler(ABC):
             and (self._lacks_thread or bool(self.inbox) or bool(self._default.heap))
             and not self._token.locked()
         )
+
+    def _is_ready(self) -> bool:
+        """Whether any node is."""
+        for pool in self.pools.values():  # noqa: SIM110  # asked for every packet, and any() takes longer
+            if pool.heap:
+                return True
+        return False
 
     def _is_quiet(self) -> bool:
         return self.is_done or not (

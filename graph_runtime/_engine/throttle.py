@@ -35,7 +35,7 @@ class Throttle:
         self._ancestors = ancestors
         self._nodes = nodes
         self._limits: dict[int, int] = {}
-        self._full: dict[int, _Full] = {}
+        self.full: dict[int, _Full] = {}
 
     @cached_property
     def _owners(self) -> dict[int, tuple[NodeState, str]]:
@@ -50,15 +50,15 @@ class Throttle:
         limit = self._limits.get(id(queue), self._limit)
         owner = self._owners.get(id(queue))
         if owner is not None and len(queue) + 1 >= limit:
-            self._full[id(queue)] = _Full(queue, limit, *owner)
+            self.full[id(queue)] = _Full(queue, limit, *owner)
 
     def is_throttled(self, producer: int | str) -> bool:
         """Whether a source (its node id) or a graph input (its name) has a full queue downstream."""
-        if not self._full:
+        if not self.full:
             return False
-        for key, full in list(self._full.items()):
+        for key, full in list(self.full.items()):
             if len(full.queue) < full.limit:
-                self._full.pop(key, None)
+                self.full.pop(key, None)
             elif producer in self._ancestors[full.node.plan.id]:
                 return True
         return False
@@ -66,8 +66,8 @@ class Throttle:
     def grow(self) -> list[tuple[str, str, int]]:
         """Allow every full queue one packet more than it has; what was grown, as (stream, node, new limit)."""
         grown = []
-        for key, full in list(self._full.items()):
-            self._full.pop(key, None)  # a thread that adds may have seen in the meantime that it is not full any more
+        for key, full in list(self.full.items()):
+            self.full.pop(key, None)  # a thread that adds may have seen in the meantime that it is not full any more
             if len(full.queue) >= full.limit:
                 self._limits[key] = len(full.queue) + 1
                 grown.append((full.stream, full.node.plan.name, len(full.queue) + 1))
