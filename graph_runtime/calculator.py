@@ -252,17 +252,22 @@ class Ports(list[P]):
     A list, because subclasses of tuple have no slots; nobody changes it.
     """
 
-    __slots__ = ("_id_by_key", "_tag_map", "_what")
+    __slots__ = ("_tag_map", "_what")
 
-    def __init__(self, ports: list[P], tag_map: TagMap, what: str) -> None:
-        super().__init__(ports)
-        self._tag_map = tag_map
-        self._id_by_key = tag_map.id_by_key
-        self._what = what
+    _tag_map: TagMap
+    _what: str
+
+    @classmethod
+    def of(cls, ports: list[P], tag_map: TagMap, what: str) -> Ports[P]:
+        """The ports, one per entry of the tag map."""
+        made = cls(ports)
+        made._tag_map = tag_map
+        made._what = what
+        return made
 
     def __getitem__(self, key: PortKey) -> P:  # type: ignore[override]  # a list by iteration only: users index by tag
         try:
-            return _item(self, self._id_by_key[key])
+            return _item(self, self._tag_map.id_by_key[key])
         except KeyError:
             raise missing_port(self._what, *split_key(key), self._tag_map) from None
 

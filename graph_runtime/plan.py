@@ -40,6 +40,7 @@ class NodePlan:
         back_edges: the port ids of inputs that close a loop.
         has_default_policy: whether the engine may use its compiled form of the default input policy.
         is_async: whether ``process`` is a coroutine function.
+        is_source: whether the node makes packets without taking any.
     """
 
     id: int
@@ -61,11 +62,7 @@ class NodePlan:
     find_options: Callable[[type[Any]], Any]
     has_default_policy: bool
     is_async: bool
-
-    @property
-    def is_source(self) -> bool:
-        """Whether the node makes packets without taking any."""
-        return not self.input_streams and bool(self.output_streams)
+    is_source: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +225,7 @@ def _node_plan(position: int, node: CheckedNode, ids: dict[str, int]) -> NodePla
         and node.handler_options == 1  # its batch size
         and not node.contract.process_timestamp_bounds,
         is_async=iscoroutinefunction(node.calculator.process),
+        is_source=not node.maps["input_stream"].names and bool(node.maps["output_stream"].names),
     )
 
 

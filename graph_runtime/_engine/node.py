@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from graph_runtime.calculator import (
+    EMPTY_PACKET,
     Calculator,
     CalculatorContext,
     InputSidePacket,
@@ -160,28 +161,31 @@ class NodeState:
         """A context with ports of its own."""
         plan, run = self.plan, self.run
         context = CalculatorContext(plan.name, run, plan.find_options, plan.contract.services)
-        context.inputs = Ports(
+        context.inputs = Ports.of(
             [InputStream(stream, queue) for stream, queue in zip(self.in_streams, self.queues, strict=True)],
             plan.inputs,
             "input streams",
         )
-        context.outputs = Ports(
+        context.outputs = Ports.of(
             [OutputStream(stream.name, context, stream.check) for stream in self.out_streams],
             plan.outputs,
             "output streams",
         )
+        context.input_side_packets, context.output_side_packets = _NO_INPUT_SIDE_PACKETS, _NO_OUTPUT_SIDE_PACKETS
         names = plan.input_side_packets.names
-        present = [name for name in names if name in run.side_packets]
-        context.input_side_packets = Ports(
-            [InputSidePacket(name, run.side_packets[name]) for name in present],
-            plan.input_side_packets if len(present) == len(names) else run.present_side_packets(plan),
-            "input side packets",
-        )
-        context.output_side_packets = Ports(
-            [OutputSidePacket(name, run.set_side_packet) for name in plan.output_side_packets.names],
-            plan.output_side_packets,
-            "output side packets",
-        )
+        if names:
+            present = [name for name in names if name in run.side_packets]
+            context.input_side_packets = Ports.of(
+                [InputSidePacket(name, run.side_packets[name]) for name in present],
+                plan.input_side_packets if len(present) == len(names) else run.present_side_packets(plan),
+                "input side packets",
+            )
+        if plan.output_side_packets.names:
+            context.output_side_packets = Ports.of(
+                [OutputSidePacket(name, run.set_side_packet) for name in plan.output_side_packets.names],
+                plan.output_side_packets,
+                "output side packets",
+            )
         return context
 
     def close(self, *, regular: bool) -> None:
@@ -197,9 +201,12 @@ class NodeState:
         context._flush = None
         for queue, stream, port in zip(self.queues, self.in_streams, context.inputs, strict=True):
             queue.clear()
-            port.packet = Packet()
+            port.packet = EMPTY_PACKET
             # What still comes is dropped without a check: nobody is there to notice its order.
-            stream.sinks[:] = [sink for sink in stream.sinks if sink[0] is not queue]
+            if len(stream.sinks) == 1:  # this one
+                stream.sinks.clear()
+            else:
+                stream.sinks[:] = [sink for sink in stream.sinks if sink[0] is not queue]
         try:
             self._traced("close", calculator.close)(context)
         except BaseException as error:
@@ -342,5 +349,7 @@ def bound_after(timestamp: int, offset: int) -> int:
 NO_CONTEXT: Final = CalculatorContext("", None, lambda _: None, ())
 """What a node has before it opens and when its run is over."""
 
-_NO_INPUTS: Final[Ports[InputStream]] = Ports([], TagMap([]), "input streams")
-_NO_OUTPUTS: Final[Ports[OutputStream]] = Ports([], TagMap([]), "output streams")
+_NO_INPUTS: Final[Ports[InputStream]] = Ports.of([], TagMap([]), "input streams")
+_NO_OUTPUTS: Final[Ports[OutputStream]] = Ports.of([], TagMap([]), "output streams")
+_NO_INPUT_SIDE_PACKETS: Final[Ports[InputSidePacket]] = Ports.of([], TagMap([]), "input side packets")
+_NO_OUTPUT_SIDE_PACKETS: Final[Ports[OutputSidePacket]] = Ports.of([], TagMap([]), "output side packets")
