@@ -30,7 +30,10 @@ def call(node: NodeState, context: CalculatorContext) -> Any:
 def call_inline(node: NodeState, claims: Claims) -> Any:
     """Call ``process`` with the token held, and announced."""
     claims.append(node)
-    result = call(node, node.context)
+    try:
+        result = node.process(node.context)
+    except BaseException as error:
+        result = Failed(error)
     try:
         claims.pop()
     except IndexError:

@@ -16,9 +16,9 @@ from graph_runtime.timestamp import DONE, MAX, MIN, ONE_OVER_POST_STREAM, previo
 def one_input_step(node: NodeState, claims: Claims) -> None:
     """One input, default policy: the head of the queue is always next.
 
-    A call that sends one packet on an only output is common, and sent from here; ``finish`` does all others. When the only
-    consumer is such a node too, has nothing waiting and is what the scheduler would take next, the packet goes straight to it,
-    without its queue and without the heap: the loop goes down a chain.
+    A call that sends one packet on an only output is common, and sent from here; ``finish`` does all others. What the scheduler
+    would take next is called at once, without a way round by the heap: the only consumer, if it is a node of this kind with an
+    empty queue, and otherwise this node with its next packet.
     """
     if not node.queue:
         bound = node.in_stream.bound
@@ -27,11 +27,10 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
         else:
             node.pass_bound(bound)
         return
+    heap, run = node.pool.heap, node.run
     packet = node.queue.popleft()
     timestamp = packet._timestamp
     bound_after = timestamp + 1 if MIN <= timestamp < MAX else None
-    heap, inbox = node.pool.heap, node.run.inbox
-    came_straight = False
     while True:
         context = node.context
         context._timestamp = timestamp
@@ -43,45 +42,60 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
             result = Failed(error)
         try:
             claims.pop()
-        except IndexError:
-            node.run.rejoin(node, claims)
-            break  # the run went on meanwhile, and may have failed or been paused
+        except IndexError:  # the run went on meanwhile, and may have failed or been paused
+            run.rejoin(node, claims)
+            if node.finish(context, timestamp, result):
+                heappush(heap, node.key)
+            return
         pending = node.pending
-        if result is not None or len(pending) != 1:
-            break
-        packet = pending.pop()
-        sent = packet._timestamp
-        if sent is not timestamp:
-            # A bound that the offset gives would be news after an earlier packet.
-            is_plain = MIN <= sent < MAX and (sent >= timestamp or node.offsets[0] is None)
-            bound_after = sent + 1 if is_plain else None
-        out = node.out
-        if bound_after is None or sent < out.bound or packet._value is NOTHING:
-            pending.append(packet)
-            break
-        out.bound = bound_after
-        if not came_straight and (node.queue or node.in_stream.bound > timestamp + 1):
-            heappush(heap, node.key)
-        following = node.following
-        if (
-            following is None
-            or following.step is not one_input_step
-            or following.queue
-            or inbox
-            or (heap and heap[0] < following.key)
-        ):
+        if result is None and len(pending) == 1:
+            out = node.out
+            packet = pending.pop()
+            sent = packet._timestamp
+            if sent is not timestamp:
+                # A bound that the offset gives would be news after an earlier packet.
+                is_plain = MIN <= sent < MAX and (sent >= timestamp or node.offsets[0] is None)
+                bound_after = sent + 1 if is_plain else None
+            if sent < out.bound or packet._value is NOTHING:
+                bound_after = None
+            if bound_after is None:
+                pending.append(packet)
+        else:
+            bound_after = None
+        if bound_after is None:
+            if not node.finish(context, timestamp, result):
+                return
+        else:
+            out.bound = bound_after
+            following = node.following
+            if (
+                following is not None
+                and following.step is one_input_step
+                and not (following.queue or run.inbox or run.is_halted)
+                and (not heap or following.key < heap[0])
+            ):
+                if node.queue or node.in_stream.bound > timestamp + 1:
+                    heappush(heap, node.key)
+                node, timestamp = following, sent
+                continue
             for sink, sink_heap, key in out.sinks:
                 if not sink:
                     heappush(sink_heap, key)
-                elif len(sink) >= node.run.nearly_full:
-                    node.run.may_be_full(sink)
+                elif len(sink) >= run.nearly_full:
+                    run.may_be_full(sink)
                 sink.append(packet)
-            if out.observers:
-                node.show(out.observers, packet)
+            if out.observers and not node.show(out.observers, packet):
+                return
+        if not node.queue:
+            if node.in_stream.bound > timestamp + 1:
+                heappush(heap, node.key)
             return
-        node, timestamp, came_straight = following, sent, True
-    if node.finish(context, timestamp, result) and (node.queue or node.in_stream.bound > timestamp + 1):
-        heappush(heap, node.key)
+        if run.inbox or run.is_halted or (heap and heap[0] < node.key):
+            heappush(heap, node.key)
+            return
+        packet = node.queue.popleft()
+        timestamp = packet._timestamp
+        bound_after = timestamp + 1 if MIN <= timestamp < MAX else None
 
 
 def default_step(node: NodeState, claims: Claims) -> None:
@@ -109,4 +123,7 @@ def default_step(node: NodeState, claims: Claims) -> None:
     context = node.context
     context._timestamp = min_packet
     if node.finish(context, min_packet, call_inline(node, claims)):
-        heappush(node.pool.heap, node.key)
+        for queue, stream, _ in node.inputs:
+            if queue or stream.bound > min_packet + 1:
+                heappush(node.pool.heap, node.key)
+                break

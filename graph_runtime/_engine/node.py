@@ -278,7 +278,7 @@ class NodeState:
                             bound = (
                                 packet._timestamp if isinstance(packet, BoundMark) else next_allowed(packet._timestamp)
                             )
-                if timestamp is not None and offset is not None:
+                if timestamp is not None and offset is not None and (offset > 0 or stream.bound <= timestamp):
                     moved = bound_after(timestamp, offset)
                     if moved > stream.bound and (bound is None or moved > bound):
                         bound = moved

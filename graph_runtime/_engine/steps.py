@@ -57,7 +57,7 @@ def _prepare_one_input(node: NodeState) -> None:
         node.out = node.out_streams[0]
         node.pending = node.context.outputs.get_by_id(0)._pending
         consumers = node.run.plan.streams[node.plan.output_streams[0]].consumers
-        if len(consumers) == 1 and not node.out.observers:
+        if len(consumers) == 1 and consumers[0][0] > node.plan.id and not node.out.observers:
             node.following = node.run.nodes[consumers[0][0]]
 
 

@@ -252,3 +252,26 @@ def test_a_source_may_flush_too(executor: str) -> None:
     graph.start_run()
     graph.wait_until_done()
     assert seen.packets == [(0, "a"), (1, "b")]
+
+
+def test_after_a_refused_flush_no_node_downstream_is_called_any_more() -> None:
+    log: list[Any] = []
+
+    def send_the_past(cc: CalculatorContext) -> None:
+        if cc.input_timestamp == 20:
+            cc.outputs[0].add("too late", 5)
+            cc.flush()
+        cc.outputs[0].add("in order")
+
+    graph = CalculatorGraph(
+        graph_config="""input_stream: "in" input_side_packet: "function" input_side_packet: "log"
+        executor { name: "" type: "ApplicationThreadExecutor" }
+        node { calculator: "CallFunction" input_stream: "in" output_stream: "out" input_side_packet: "FUNCTION:function" }
+        node { name: "after" calculator: "CollectCalls" input_stream: "out" input_side_packet: "LOG:log" }"""
+    )
+    graph.start_run({"function": send_the_past, "log": log})
+    for timestamp in (10, 20):
+        graph.add_packet_to_input_stream("in", Packet(1), timestamp)
+    with pytest.raises(GraphError, match="Packet timestamp mismatch"):
+        graph.wait_until_idle()
+    assert [row for row in log if row[0] == "process"] == [("process", "after", 10, ["in order"])]
