@@ -302,6 +302,8 @@ class CalculatorGraph:
             waits = self.graph_input_stream_add_mode == GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
             if not run.may_add(target, waits):
                 raise GraphError("Graph is throttled.", code=StatusCode.UNAVAILABLE)
+            if run.errors:
+                raise combine("Graph has errors: ", run.errors)
         run.add(target, packet)
 
     def wait_for_room(self, stream: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from graph_runtime._engine.node import Claims, NodeState
@@ -48,6 +49,36 @@ def decide(node: NodeState) -> int | None:
     except Exception as error:
         node.run.fail(node.failure("process", error))
         return ONE_OVER_POST_STREAM
+
+
+def look_by_handler(node: NodeState) -> bool:
+    """``NodeState.look`` for any input stream handler: fills the node's batch."""
+    handler, batch = node.handler, node.batch
+    while len(batch) < handler.batch_size:
+        timestamp = decide(node)
+        if timestamp is None:
+            node.pass_bound(batch[0][0] if batch else handler.bound)
+            return False
+        if timestamp >= ONE_OVER_POST_STREAM:
+            batch.append((timestamp, []))
+            break
+        batch.append((timestamp, handler.fill(timestamp)))
+    node.is_scheduled = True
+    return not node.run.errors
+
+
+def run_batch(node: NodeState, invoke: Callable[[], Any]) -> bool:
+    """Make the calls that are on their way, by ``invoke``, or the closing; whether the node is there for the next ones."""
+    for timestamp, packets in node.batch:
+        if timestamp >= ONE_OVER_POST_STREAM:
+            node.close(regular=True)
+            return False
+        fill(node.context, timestamp, packets)
+        if not node.finish(node.context, timestamp, invoke()):
+            return False
+    node.batch.clear()
+    node.is_scheduled = False
+    return True
 
 
 def fill(context: CalculatorContext, timestamp: int, packets: list[Packet]) -> None:

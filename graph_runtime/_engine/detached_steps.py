@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from heapq import heappush
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from graph_runtime._engine.calls import Failed, call, decide, fill
+from graph_runtime._engine.calls import Failed, call, decide, fill, look_by_handler, run_batch
 from graph_runtime._engine.node import Claims, NodeState, Step
 from graph_runtime.calculator import CalculatorContext
 from graph_runtime.errors import GraphError, StatusCode
-from graph_runtime.packet import Packet
 from graph_runtime.timestamp import ONE_OVER_POST_STREAM
 
 if TYPE_CHECKING:
@@ -27,42 +27,26 @@ QUICK_CALLS: Final = 8
 
 def detached_step(node: NodeState) -> Step:
     """Any input stream handler; the token is given up while ``process`` runs."""
-    context, run, key = node.context, node.run, node.key
-    handler = node.handler
-    batch_size = getattr(handler, "batch_size", 1)
-    batch: list[tuple[int, list[Packet]]] = []
+    context, run = node.context, node.run
+    node.look = look_by_handler
     quick = 0
 
-    def run_batch(claims: Claims) -> bool:
+    def invoke(claims: Claims) -> Any:
         nonlocal quick
-        for timestamp, packets in batch:
-            fill(context, timestamp, packets)
-            run.detach(node)
-            start = perf_counter()
-            result = call(node, context)
-            took_s = perf_counter() - start
-            run.rejoin(node, claims)
-            quick = quick + 1 if took_s < QUICK_S else 0
-            if not node.finish(context, timestamp, result):
-                return False
-        batch.clear()
-        return True
+        run.detach(node)
+        start = perf_counter()
+        result = call(node, context)
+        took_s = perf_counter() - start
+        run.rejoin(node, claims)
+        quick = quick + 1 if took_s < QUICK_S else 0
+        return result
 
     def step(node: NodeState, claims: Claims) -> None:
-        timestamp = decide(node)
-        if timestamp is None:
-            if not batch:
-                node.pass_bound(handler.bound)
-        elif timestamp >= ONE_OVER_POST_STREAM:
-            if not run.errors and run_batch(claims):
-                node.close(regular=True)
-        else:
-            batch.append((timestamp, handler.fill(timestamp)))
-            if len(batch) < batch_size or run_batch(claims):
-                if quick >= QUICK_CALLS and node.pool.is_inline and node.is_open:
-                    run.plan.slow_nodes.discard(node.plan.id)
-                    run.choose_step_again(node)
-                heappush(node.pool.heap, key)
+        if (node.is_scheduled or look_by_handler(node)) and run_batch(node, partial(invoke, claims)):
+            if quick >= QUICK_CALLS and node.pool.is_inline:
+                run.plan.slow_nodes.discard(node.plan.id)
+                run.choose_step_again(node)
+            node.arrived()
 
     return step
 
@@ -134,9 +118,14 @@ class _Calls:
         heappush(self.node.pool.heap, self.node.key)
 
 
+def _see_any(_: NodeState) -> bool:
+    return True
+
+
 def parallel_step(node: NodeState) -> Step:
     """Up to ``max_in_flight`` calls at once, each on a thread of its own."""
     calls, run = _Calls(node), node.run
+    node.look = _see_any
 
     def step(_: NodeState, claims: Claims) -> None:
         started = calls.begin()
@@ -152,6 +141,7 @@ def parallel_step(node: NodeState) -> Step:
 def async_step(node: NodeState) -> Step:
     """``async def process``: up to ``max_in_flight`` coroutines at once, on an event loop; no thread waits for them."""
     calls, run = _Calls(node), node.run
+    node.look = _see_any
     process: Callable[[CalculatorContext], Coroutine[Any, Any, Any]] = node.process
 
     def start(started: _Call) -> None:

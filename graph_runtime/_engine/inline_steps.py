@@ -44,6 +44,7 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
             claims.pop()
         except IndexError:  # the run went on meanwhile, and may have failed or been paused
             run.rejoin(node, claims)
+            node.is_scheduled = False
             if node.finish(context, timestamp, result):
                 heappush(heap, node.key)
             return
@@ -98,8 +99,16 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
         bound_after = timestamp + 1 if MIN <= timestamp < MAX else None
 
 
-def default_step(node: NodeState, claims: Claims) -> None:
-    """Several inputs, default policy: process the smallest timestamp that no input can still undercut."""
+def look_at_one(node: NodeState) -> bool:
+    """``NodeState.look`` for ``one_input_step``."""
+    if node.queue or node.in_stream.bound >= ONE_OVER_POST_STREAM:
+        return True
+    node.pass_bound(node.in_stream.bound)
+    return False
+
+
+def look_at_all(node: NodeState) -> bool:
+    """``NodeState.look`` for ``default_step``: the smallest timestamp that no input can still undercut is next."""
     min_packet = min_bound = DONE
     for queue, stream, _ in node.inputs:
         if queue:
@@ -107,12 +116,11 @@ def default_step(node: NodeState, claims: Claims) -> None:
                 min_packet = queue[0]._timestamp
         elif stream.bound < min_bound:
             min_bound = stream.bound
-    if min_packet >= min_bound:
-        if min_bound >= ONE_OVER_POST_STREAM:
-            node.close(regular=True)
-        else:
-            node.pass_bound(min_bound)
-        return
+    if min_packet >= min_bound and min_bound < ONE_OVER_POST_STREAM:
+        node.pass_bound(min_bound)
+        return False
+    node.is_scheduled = True
+    node.context._timestamp = min_packet
     for queue, stream, port in node.inputs:
         if not queue:
             port.packet = Packet(NOTHING, previous_allowed(stream.bound))
@@ -120,10 +128,17 @@ def default_step(node: NodeState, claims: Claims) -> None:
             port.packet = queue.popleft()
         else:
             port.packet = Packet(NOTHING, previous_allowed(queue[0]._timestamp))
+    return True
+
+
+def default_step(node: NodeState, claims: Claims) -> None:
+    """Several inputs, default policy: process what ``look_at_all`` has got ready."""
+    if not node.is_scheduled and not look_at_all(node):
+        return
     context = node.context
-    context._timestamp = min_packet
-    if node.finish(context, min_packet, call_inline(node, claims)):
-        for queue, stream, _ in node.inputs:
-            if queue or stream.bound > min_packet + 1:
-                heappush(node.pool.heap, node.key)
-                break
+    timestamp = context._timestamp
+    if timestamp == DONE:
+        node.close(regular=True)
+    elif node.finish(context, timestamp, call_inline(node, claims)):
+        node.is_scheduled = False
+        node.arrived()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
 
+from graph_runtime._engine.stream import Port, WatchedQueue
 from graph_runtime.calculator import (
     EMPTY_PACKET,
     Calculator,
@@ -19,7 +21,6 @@ from graph_runtime.calculator import (
 from graph_runtime.errors import GraphError, code_of, describe
 from graph_runtime.packet import NOTHING, BoundMark, Packet
 from graph_runtime.stream_handlers import InputStreamHandler
-from graph_runtime.stream_handlers.fixed_size import FixedSizeInputStreamHandler, WatchedQueue
 from graph_runtime.tags import TagMap
 from graph_runtime.timestamp import DONE, MAX, MIN, POST_STREAM, PRE_STREAM, next_allowed
 
@@ -34,6 +35,9 @@ Claims = list["NodeState"]
 
 Step = Callable[["NodeState", Claims], None]
 
+Look = Callable[["NodeState"], bool]
+"""Decide what to do next, and get its packets ready; False when there is nothing to do, and the bound has been passed on."""
+
 _PHASE_NAMES: Final = {"open": "Open", "process": "Process", "close": "Close"}
 
 
@@ -41,11 +45,18 @@ def do_nothing(node: NodeState, claims: Claims) -> None:
     """The step of a node that may not run now: what arrives stays in the queues."""
 
 
+def see_nothing(node: NodeState) -> bool:
+    """The look of a node that is not open."""
+    return False
+
+
 class NodeState:
     """One node of one run. Only a thread that holds the run's token touches it, but for the calculator in ``process``."""
 
     __slots__ = (
         "_handler",
+        "batch",
+        "bounds",
         "calculator",
         "context",
         "following",
@@ -53,7 +64,9 @@ class NodeState:
         "in_streams",
         "inputs",
         "is_open",
+        "is_scheduled",
         "key",
+        "look",
         "offsets",
         "out",
         "out_streams",
@@ -67,6 +80,7 @@ class NodeState:
         "run",
         "sender",
         "step",
+        "unread",
     )
 
     # For one_input_step and default_step, set by choose_step.
@@ -75,7 +89,7 @@ class NodeState:
     port: InputStream
     out: StreamState
     pending: list[Packet]
-    inputs: list[tuple[deque[Packet], StreamState, InputStream]]
+    inputs: list[tuple[deque[Packet], StreamState | Port, InputStream]]
 
     def __init__(self, run: Run, plan: NodePlan, key: int, pool: Pool, streams: list[StreamState]) -> None:
         self.run = run
@@ -84,15 +98,23 @@ class NodeState:
         self.pool = pool
         self.in_streams = [streams[stream] for stream in plan.input_streams]
         self.out_streams = [streams[stream] for stream in plan.output_streams]
-        queue_type = WatchedQueue if issubclass(plan.handler, FixedSizeInputStreamHandler) else deque
-        self.queues: list[deque[Packet]] = [queue_type() for _ in self.in_streams]
-        for queue, stream in zip(self.queues, self.in_streams, strict=True):
-            stream.sinks.append((queue, pool.heap, key))
-            stream.is_ordered |= not plan.handler.ignores_timestamps
+        self.queues: list[deque[Packet]] = []
+        self.bounds: list[StreamState | Port] = self.in_streams  # type: ignore[assignment]  # only read
+        """What has the bound of each input."""
+        self.unread: list[int] = []
+        """Where streams push the key of a node that puts itself into the heap."""
         self._handler: InputStreamHandler | None = None
-        if queue_type is WatchedQueue:
-            for queue in self.queues:
-                queue.handler = self.handler  # type: ignore[attr-defined]  # all are WatchedQueue here
+        self.batch: list[tuple[int, list[Packet]]] = []
+        """The calls that are on their way: of each, the input timestamp and the packets."""
+        self.look: Look = see_nothing
+        self.is_scheduled = True
+        """Whether there is nothing to decide: a call is on its way, or the node is not open."""
+        if len(self.in_streams) == 1 and plan.has_default_policy:
+            self.queues.append(deque())
+            self.in_streams[0].sinks.append((self.queues[0], pool.heap, key))
+            self.in_streams[0].is_ordered = True
+        elif self.in_streams:
+            self._watch_queues()
         self.offsets: list[int | None] = [None] * len(self.out_streams)
         self.is_open = False
         self.step: Step = do_nothing
@@ -104,13 +126,39 @@ class NodeState:
         self.following: NodeState | None = None
         """The only consumer of the only output, where packets may go straight to it."""
 
+    def _watch_queues(self) -> None:
+        """Make the queues of a node for which it matters when, and in which order, packets arrive."""
+        self.bounds = list(self.in_streams)
+        arrived = self.arrived_and_trim if self.plan.handler.drops_packets else self.arrived
+        for position, stream in enumerate(self.in_streams):
+            queue = WatchedQueue(arrived)
+            if self.in_streams.count(stream) > 1:
+                self.bounds[position] = queue.port = Port()
+            self.queues.append(queue)
+            stream.sinks.append((queue, self.unread, self.key))
+            stream.is_ordered |= not self.plan.handler.ignores_timestamps
+
+    def arrived(self) -> None:
+        """Something is new at the inputs: decide now, unless that has to wait for a call.
+
+        The moment counts: a handler that takes what is there, as Immediate does, is asked before the next input gets its packet.
+        """
+        self.unread.clear()
+        if not self.is_scheduled and self.look(self) and not self.run.errors:
+            heappush(self.pool.heap, self.key)
+
+    def arrived_and_trim(self) -> None:
+        """The same where the handler drops packets."""
+        self.arrived()
+        self.handler.trim()
+
     @property
     def handler(self) -> InputStreamHandler:
         """The input policy; made when it is asked for, since the steps of the default policy do without."""
         if self._handler is None:
             plan = self.plan
             self._handler = plan.handler(
-                self.queues, self.in_streams, plan.handler_options, plan.inputs, plan.contract.process_timestamp_bounds
+                self.queues, self.bounds, plan.handler_options, plan.inputs, plan.contract.process_timestamp_bounds
             )
         return self._handler
 
@@ -194,6 +242,7 @@ class NodeState:
         if not self.is_open or calculator is None:
             return
         self.is_open = False
+        self.is_scheduled = True
         self.sender = None
         self.step = do_nothing
         context._timestamp = DONE
@@ -230,9 +279,8 @@ class NodeState:
             self.context.outputs = _NO_OUTPUTS
             self.context._flush = None
         self.context, self.calculator, self.sender, self.following = NO_CONTEXT, None, None, None
-        self.process, self.step = _not_open, do_nothing
-        if isinstance(self._handler, FixedSizeInputStreamHandler):
-            self.queues.clear()  # each of them knows the handler, which knows all of them
+        self.process, self.step, self.look = _not_open, do_nothing, see_nothing
+        self.queues, self.inputs = [], []  # some queues know the node
         del self.run, self._handler
 
     def failure(self, phase: str, error: BaseException) -> GraphError:
@@ -320,9 +368,12 @@ class NodeState:
 
     def finish(self, context: CalculatorContext, timestamp: int, result: Any) -> bool:
         """After ``process``: look at what it returned, send, move bounds. False when the run has failed."""
-        if result is not None and not self.run.take_result(self, result):
-            return False
-        return self.send(context, "process", timestamp)
+        if (result is None or self.run.take_result(self, result)) and self.send(context, "process", timestamp):
+            return True
+        self.batch.clear()
+        self.is_scheduled = False
+        self.look(self)  # the bound is passed on all the same
+        return False
 
     def pass_bound(self, bound: int) -> None:
         """The inputs are settled up to ``bound`` without packets: outputs with an offset follow."""
@@ -330,7 +381,10 @@ class NodeState:
             if offset is not None and MIN <= bound <= MAX:
                 moved = min(max(bound + offset, MIN), MAX)
                 if moved > stream.bound:
-                    stream.move_bound(moved)
+                    try:
+                        stream.move_bound(moved)
+                    except Exception as error:  # a callback of the user's
+                        self.run.fail(self._stream_failure("process", error))
 
 
 def _not_open(context: CalculatorContext) -> None:

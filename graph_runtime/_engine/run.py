@@ -11,7 +11,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from heapq import heappush
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +18,7 @@ from graph_runtime._engine import workers
 from graph_runtime._engine.calls import Failed
 from graph_runtime._engine.detached_steps import detached_step
 from graph_runtime._engine.node import NodeState, Step
-from graph_runtime._engine.scheduler import ALWAYS, NO_PACKET, STALL_S, Pool, Scheduler, Submit
+from graph_runtime._engine.scheduler import ALWAYS, NO_PACKET, STALL_S, Pool, Scheduler, Submit, nothing_more
 from graph_runtime._engine.steps import choose_step
 from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._engine.throttle import Throttle
@@ -64,6 +63,8 @@ class Run(Scheduler):
         self.queue_limit = plan.max_queue_size if queue_limit is None else queue_limit
         self.nearly_full = self.queue_limit - 1
         """So many packets in a queue, and one more may make it full."""
+        self.depth = 0
+        """How many nodes a bound is running through."""
         self.streams = [StreamState(stream.name, stream.check, self) for stream in plan.streams]
         last = len(plan.nodes) - 1
         self.nodes = [
@@ -103,8 +104,8 @@ class Run(Scheduler):
     # ---- from any thread
 
     def start(self) -> None:
-        """Open the nodes, on whatever thread drains first."""
-        self._post(self._on_start, NO_PACKET)
+        """Open the nodes, on whatever thread drains first. What is in the inbox by then reaches their queues before that."""
+        self._post(nothing_more, NO_PACKET)
 
     def has_room(self, stream: StreamState) -> bool:
         """Whether a graph input may take one more packet now. What lies in the inbox counts like what lies in a queue."""
@@ -211,7 +212,13 @@ class Run(Scheduler):
     # ---- for steps: the caller holds the token
 
     def fail(self, error: GraphError) -> None:
-        """Record an error: the run ends without calling any node again but to close it."""
+        """Record an error: the run ends. Nodes whose turn it was to be opened or called still are, once; then all are closed."""
+        if not self.errors:
+            is_over = self.cancelled or self._paused
+            self._unopened = [node for node in self._unopened if not is_over and node.can_open()]
+            self._due = (
+                [] if is_over else [self.by_key[key] for pool in self.pools.values() for key in sorted(set(pool.heap))]
+            )
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
         self.is_halted = True
@@ -237,6 +244,7 @@ class Run(Scheduler):
         if node.plan.is_source:
             return node.step
         self.plan.slow_nodes.add(node.plan.id)
+        node.is_scheduled = True
         return detached_step(node)
 
     def choose_step_again(self, node: NodeState) -> None:
@@ -294,8 +302,10 @@ class Run(Scheduler):
         """Nothing is ready in ``pool``: open nodes, run a source, or end. False when there is nothing to do for it now."""
         if self.errors:
             for each in self.pools.values():
-                each.heap.clear()  # nothing is called any more; what ends now may still have made nodes ready
-            if not self._detached:
+                each.heap.clear()  # nothing else is called any more; what ends now may still have made nodes ready
+            if (self._unopened and self._open_nodes()) or self._call_due(pool):
+                return True
+            if not self._detached and not self._due:
                 self._finish(regular=False)
             return False
         quiet = not self._detached and not self._is_ready()
@@ -340,6 +350,16 @@ class Run(Scheduler):
             return self._resolve_deadlock()
         return False
 
+    def _call_due(self, pool: Pool) -> bool:
+        """After a failure: the next call of this pool that was due when it happened; whether there was one."""
+        for node in self._due:
+            if node.pool is pool:
+                self._due.remove(node)
+                node.step(node, self.claims)
+                return True
+            self._want_thread(node.pool)
+        return False
+
     def _resolve_deadlock(self) -> bool:
         """Idle, yet throttled: let the full queues grow, or fail where the graph asks for that."""
         for stream, node, limit in self.throttle.grow():
@@ -360,19 +380,19 @@ class Run(Scheduler):
         """Open, in order, every node whose headers and side packets are there; whether there was one."""
         opened = False
         for node in self._unopened[:]:
-            if self.errors:
-                break
-            if not node.can_open():
+            if (self.errors and node not in self._unopened) or not node.can_open():
                 continue
             opened = True
             self._unopened.remove(node)
-            if not node.open():
+            if not node.open() or self.errors:
                 continue
             node.step = choose_step(node)
             if node.plan.is_source:
                 self._waiting_sources.append(node)
-            elif any(node.queues) or any(stream.bound != PRE_STREAM for stream in node.in_streams):
-                heappush(node.pool.heap, node.key)
+            elif node.in_streams:
+                node.is_scheduled = False
+                if any(node.queues) or any(stream.bound != PRE_STREAM for stream in node.in_streams):
+                    node.arrived()
         return opened
 
     def _finish(self, *, regular: bool) -> None:
@@ -403,11 +423,6 @@ class Run(Scheduler):
             callback()
         self.tell_watchers()
 
-    def _on_start(self, _: Packet) -> None:
-        self._open_nodes()
-        if len(self.pools) > 1:  # what is ready in the pool that this thread drains, it goes on with
-            self._dispatch()
-
     def _on_close_input(self, stream: StreamState, _: Packet) -> None:
         self._inputs_ended += 1
         stream.close()
@@ -429,6 +444,8 @@ class Run(Scheduler):
         def has_room() -> bool:
             return self.has_room(stream) or bool(self.errors) or self.is_done
 
+        if self._default.submit is None or self._deferred:
+            self.settle()  # nobody else moves packets from the inbox to where nodes take them
         if not wait:
             return has_room()
         with self._changed:
@@ -445,7 +462,7 @@ class Run(Scheduler):
         while not has_room():
             if self._default.submit is None or self._deferred:  # as in MediaPipe, a blocked add then runs the graph
                 self._enter()
-                self._drain_and_leave(self._default, until=has_room)
+                self._drain_and_leave(self._default, until=has_room, step_by_step=True)
             elif not self._token.locked():
                 self._want_thread(self._default)
             with self._changed:

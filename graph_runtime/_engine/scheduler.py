@@ -83,6 +83,8 @@ class Scheduler(ABC):
         self.claims: Claims = []
         self.is_done = False
         self.errors: list[GraphError] = []
+        self._due: list[NodeState] = []
+        """After a failure: nodes that still get the call that was due when it happened."""
         self._default = self.pools[""]
         # Only a thread that drains can be waited for: real pools get their threads at once.
         self._deferred = deferred and self._default.is_inline
@@ -207,8 +209,11 @@ class Scheduler(ABC):
         if self.inbox and not self.is_done:
             self._want_thread(self._default)
 
-    def _drain(self, pool: Pool, until: Callable[[], bool] | None = None) -> bool:
-        """Work until there is nothing that this pool may do now, or ``until()`` says that it is enough: False then."""
+    def _drain(self, pool: Pool, until: Callable[[], bool] | None = None, *, step_by_step: bool = False) -> bool:
+        """Work until there is nothing that this pool may do now, or ``until()`` says that it is enough: False then.
+
+        ``until`` is asked when no node is ready; with ``step_by_step`` after each call.
+        """
         thread = threading.get_ident()
         self._inside.add(thread)
         self._lacks_thread = False
@@ -221,6 +226,8 @@ class Scheduler(ABC):
                 while heap and not self.is_halted:
                     if inbox:
                         self._take_inbox()
+                    elif step_by_step and until is not None and until():
+                        return False
                     elif heap:
                         node = nodes[heappop(heap)]
                         if heap and is_alone:  # another thread takes over if this one gets stuck in the call
@@ -239,6 +246,7 @@ class Scheduler(ABC):
             if not self.errors:
                 self.errors.append(GraphError(f"The run was interrupted: {error!r}", code=StatusCode.CANCELLED))
             claims.clear()
+            self._due.clear()
             for each in self.pools.values():
                 each.heap.clear()
             try:
@@ -275,7 +283,7 @@ class Scheduler(ABC):
         finally:
             self._inside.discard(thread)
             self._token.release()
-        self._post(_nothing_more, NO_PACKET)  # for a thread that goes on with what has come of it
+        self._post(nothing_more, NO_PACKET)  # for a thread that goes on with what has come of it
 
     def _on_pause(self, paused: bool, _: Packet) -> None:
         self._paused = paused
@@ -314,11 +322,18 @@ class Scheduler(ABC):
             else:
                 self._drain_and_leave(pool, is_worker=True)
 
-    def _drain_and_leave(self, pool: Pool, *, is_worker: bool = False, until: Callable[[], bool] | None = None) -> bool:
+    def _drain_and_leave(
+        self,
+        pool: Pool,
+        *,
+        is_worker: bool = False,
+        until: Callable[[], bool] | None = None,
+        step_by_step: bool = False,
+    ) -> bool:
         """Drain with the token in hand, then give it up; whether the run was quiet at that moment."""
         is_quiet = True
         try:
-            is_drained = self._drain(pool, until)
+            is_drained = self._drain(pool, until, step_by_step=step_by_step)
             is_quiet = self.is_done or (is_drained and not (self.inbox or self._detached or self._is_ready()))
             if not is_quiet and not self._paused:
                 self._dispatch()
@@ -417,10 +432,10 @@ class Scheduler(ABC):
 
     def _is_ready(self) -> bool:
         """Whether any node is."""
-        for pool in self.pools.values():  # noqa: SIM110  # asked for every packet, and any() takes longer
+        for pool in self.pools.values():  # asked for every packet, and any() takes longer
             if pool.heap:
                 return True
-        return False
+        return bool(self._due)
 
     def _is_quiet(self) -> bool:
         return self.is_done or not (
@@ -444,8 +459,8 @@ class Scheduler(ABC):
             )
 
 
-def _nothing_more(_: Packet) -> None:
-    pass
+def nothing_more(_: Packet) -> None:
+    """An event that only wakes a thread."""
 
 
 def _callback_failure(error: Exception) -> GraphError:

@@ -14,16 +14,14 @@ calculator is called.
 
 from __future__ import annotations
 
-from heapq import heappush
+from functools import partial
 from typing import Final
 
-from graph_runtime._engine.calls import call, call_inline, decide, fill
+from graph_runtime._engine.calls import call, call_inline, look_by_handler, run_batch
 from graph_runtime._engine.detached_steps import async_step, detached_step, parallel_step
-from graph_runtime._engine.inline_steps import default_step, one_input_step
+from graph_runtime._engine.inline_steps import default_step, look_at_all, look_at_one, one_input_step
 from graph_runtime._engine.node import Claims, NodeState, Step, do_nothing
 from graph_runtime.calculator import STOP
-from graph_runtime.packet import Packet
-from graph_runtime.timestamp import ONE_OVER_POST_STREAM
 
 SOURCE_TIMESTAMP: Final = 0
 
@@ -41,11 +39,14 @@ def choose_step(node: NodeState) -> Step:
     if not node.pool.is_inline or (node.plan.id in node.run.plan.slow_nodes and node.pool.max_threads > 1):
         return detached_step(node)
     if not node.plan.has_default_policy:
-        return _policy_step(node)
+        node.look = look_by_handler
+        return _policy_step
     if len(node.in_streams) > 1:
-        node.inputs = list(zip(node.queues, node.in_streams, node.context.inputs, strict=True))
+        node.inputs = list(zip(node.queues, node.bounds, node.context.inputs, strict=True))
+        node.look = look_at_all
         return default_step
     _prepare_one_input(node)
+    node.look = look_at_one
     return one_input_step
 
 
@@ -61,35 +62,10 @@ def _prepare_one_input(node: NodeState) -> None:
             node.following = node.run.nodes[consumers[0][0]]
 
 
-def _policy_step(node: NodeState) -> Step:
+def _policy_step(node: NodeState, claims: Claims) -> None:
     """Any input stream handler, as its file says; with batches where it asks for them."""
-    context, run = node.context, node.run
-    handler = node.handler
-    batch_size = getattr(handler, "batch_size", 1)
-    batch: list[tuple[int, list[Packet]]] = []
-
-    def run_batch(claims: Claims) -> bool:
-        for timestamp, packets in batch:
-            fill(context, timestamp, packets)
-            if not node.finish(context, timestamp, call_inline(node, claims)):
-                return False
-        batch.clear()
-        return True
-
-    def step(node: NodeState, claims: Claims) -> None:
-        timestamp = decide(node)
-        if timestamp is None:
-            if not batch:
-                node.pass_bound(handler.bound)
-        elif timestamp >= ONE_OVER_POST_STREAM:
-            if not run.errors and run_batch(claims):
-                node.close(regular=True)
-        else:
-            batch.append((timestamp, handler.fill(timestamp)))
-            if len(batch) < batch_size or run_batch(claims):
-                heappush(node.pool.heap, node.key)
-
-    return step
+    if (node.is_scheduled or look_by_handler(node)) and run_batch(node, partial(call_inline, node, claims)):
+        node.arrived()
 
 
 def _source_step(node: NodeState, claims: Claims) -> None:

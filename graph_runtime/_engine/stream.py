@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from heapq import heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from graph_runtime.calculator import EMPTY_PACKET
 from graph_runtime.errors import GraphError, StatusCode
@@ -26,8 +26,41 @@ from graph_runtime.timestamp import (
 if TYPE_CHECKING:
     from graph_runtime._engine.run import Run
 
+MAX_DEPTH: Final = 60
+"""Nodes that a bound runs through in one go; those further down the chain get it in their turn."""
+
 Sink = tuple[deque[Packet], list[int], int]
 """A consumer's queue, and the heap and the key by which it becomes ready."""
+
+
+class Port:
+    """The bound of a stream as one input of a node has seen it."""
+
+    __slots__ = ("bound",)
+
+    def __init__(self) -> None:
+        self.bound = PRE_STREAM
+
+
+class WatchedQueue(deque[Packet]):
+    """The queue of an input whose node looks at it whenever a packet comes, and not only when it is the node's turn.
+
+    A node with one stream at several inputs sees the packet at one of them after the other; ``port`` then has the bound of each.
+    """
+
+    __slots__ = ("arrived", "port")
+
+    def __init__(self, arrived: Callable[[], None]) -> None:
+        super().__init__()
+        self.arrived = arrived
+        self.port: Port | None = None
+
+    def append(self, packet: Packet) -> None:
+        """Add a packet and let the node look."""
+        super().append(packet)
+        if self.port is not None:
+            self.port.bound = next_allowed(packet._timestamp)
+        self.arrived()
 
 
 class Observer:
@@ -169,9 +202,21 @@ class StreamState:
         if self.bound == self.quiet_bound:
             self.quiet_bound = bound
         self.bound = bound
-        for queue, heap, key in self.sinks:
-            if not queue:
-                heappush(heap, key)
+        run = self.run
+        for queue, _, key in self.sinks:
+            if queue.__class__ is WatchedQueue and queue.port is not None:
+                queue.port.bound = bound
+            if queue:
+                continue
+            node = run.by_key[key]
+            if run.depth >= MAX_DEPTH:
+                heappush(node.pool.heap, key)
+                continue
+            run.depth += 1
+            try:
+                node.arrived()
+            finally:
+                run.depth -= 1
         for observer in self.observers:
             observer.bound(bound)
 

@@ -26,6 +26,11 @@ class _Full:
     node: NodeState
     stream: str
 
+    def size(self) -> int:
+        """Packets that wait. The first one does not where the node can take it at once, as soon as it is its turn."""
+        is_next = self.queue.__class__ is deque and not self.node.is_scheduled and len(self.queue) > 0
+        return len(self.queue) - is_next
+
 
 class Throttle:
     """The full queues of one run."""
@@ -57,7 +62,7 @@ class Throttle:
         if not self.full:
             return False
         for key, full in list(self.full.items()):
-            if len(full.queue) < full.limit:
+            if full.size() < full.limit:
                 self.full.pop(key, None)
             elif producer in self._ancestors[full.node.plan.id]:
                 return True
@@ -68,7 +73,7 @@ class Throttle:
         grown = []
         for key, full in list(self.full.items()):
             self.full.pop(key, None)  # a thread that adds may have seen in the meantime that it is not full any more
-            if len(full.queue) >= full.limit:
-                self._limits[key] = len(full.queue) + 1
-                grown.append((full.stream, full.node.plan.name, len(full.queue) + 1))
+            if full.size() >= full.limit:
+                self._limits[key] = full.size() + 1
+                grown.append((full.stream, full.node.plan.name, full.size() + 1))
         return grown

@@ -36,12 +36,16 @@ class InputStreamHandler:
 
     Attributes:
         queues, streams: one of each per input, in port id order.
+        batch_size: how many calls are collected before they are made in a row.
         process_bounds: whether the calculator wants calls for settled timestamps without packets.
         bound: after ``decide`` said NOT_READY, what the inputs are settled up to.
         ignores_timestamps: packets are taken in the order of arrival, so streams need not check it for this node.
+        drops_packets: ``trim`` is to be called after each packet that comes.
     """
 
+    batch_size = 1
     ignores_timestamps: ClassVar[bool] = False
+    drops_packets: ClassVar[bool] = False
 
     def __init__(
         self, queues: Sequence[Queue], streams: Sequence[Stream], options: Any, tag_map: TagMap, process_bounds: bool
@@ -67,6 +71,9 @@ class InputStreamHandler:
     def fill(self, timestamp: int) -> list[Packet]:
         """Take the packets for a call at ``timestamp``: one per input, empty where there is none."""
         raise NotImplementedError
+
+    def trim(self) -> None:
+        """Drop packets that waited too long."""
 
     def head_or_bound(self, port: int) -> int:
         """The timestamp of an input's first packet, or its stream's bound."""

@@ -23,7 +23,7 @@ class DefaultInputStreamHandler(InputStreamHandler):
         return batch_size, None if batch_size >= 1 else f"batch_size has to be at least 1, not {batch_size}"
 
     def prepare(self, options: Any, tag_map: TagMap) -> None:
-        self.batch_size: int = options
+        self.batch_size = options
         self._set = SyncSet(self, range(len(self.queues)))
 
     def decide(self) -> int | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from graph_runtime._pb.mediapipe.framework.stream_handler.fixed_size_input_stream_handler_pb2 import (
     FixedSizeInputStreamHandlerOptions,
 )
 from graph_runtime.packet import Packet
-from graph_runtime.stream_handlers.base import Queue
 from graph_runtime.stream_handlers.default import DefaultInputStreamHandler
 from graph_runtime.tags import TagMap
+from graph_runtime.timestamp import MAX, MIN, UNSET, next_allowed
 
 
 class FixedSizeInputStreamHandler(DefaultInputStreamHandler):
@@ -19,6 +19,8 @@ class FixedSizeInputStreamHandler(DefaultInputStreamHandler):
 
     With ``fixed_min_size`` nothing is cut before all queues have reached the trigger.
     """
+
+    drops_packets: ClassVar[bool] = True
 
     @classmethod
     def check(cls, find_options: Callable[[type[Any]], Any], tag_map: TagMap) -> tuple[Any, str | None]:
@@ -32,38 +34,34 @@ class FixedSizeInputStreamHandler(DefaultInputStreamHandler):
     def prepare(self, options: Any, tag_map: TagMap) -> None:
         super().prepare(1, tag_map)
         self._trigger, self._target, self._fixed_min_size = options
-
-    def arrived(self) -> None:
-        """A packet has come: cut what is too long."""
-        full = [queue for queue in self.queues if len(queue) >= self._trigger]
-        if not full or (self._fixed_min_size and len(full) < len(self.queues)):
-            return
-        # The oldest packet that each full queue would keep; with several full queues the one rule fits all of them.
-        kept = [queue[len(queue) - self._target]._timestamp for queue in full]
-        self._cut(min(kept) if self._fixed_min_size else max(kept))
+        self._kept = UNSET
+        """Packets before this are dropped."""
 
     def decide(self) -> int | None:
+        self.trim()
         decision = super().decide()
-        if decision is not None and all(len(queue) > self._target for queue in self.queues):
-            self.arrived()
+        while decision is not None and decision < self._kept:
+            self.trim()
             decision = super().decide()
         return decision
 
-    def _cut(self, timestamp: int) -> None:
+    def fill(self, timestamp: int) -> list[Packet]:
+        if not self._fixed_min_size:
+            # One timestamp that all inputs can still reach is kept.
+            newest = min(
+                next_allowed(queue[-1]._timestamp) if queue else stream.bound
+                for queue, stream in zip(self.queues, self.streams, strict=True)
+            )
+            self._kept = min(self._kept, newest - 1 if MIN <= newest <= MAX else newest)
+        return super().fill(timestamp)
+
+    def trim(self) -> None:
+        full = [queue for queue in self.queues if len(queue) >= self._trigger]
+        if not self._fixed_min_size:
+            dropped = [next_allowed(queue[-self._target - 1]._timestamp) for queue in full if len(queue) > self._target]
+            self._kept = max([self._kept, *dropped])
+        elif len(full) == len(self.queues):
+            self._kept = min(queue[-self._target]._timestamp for queue in full)
         for queue in self.queues:
-            while queue and queue[0]._timestamp < timestamp:
+            while queue and queue[0]._timestamp < self._kept:
                 queue.popleft()
-
-
-class WatchedQueue(Queue):
-    """A queue that tells its handler of each packet, so that it can be cut when the packet comes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.handler: FixedSizeInputStreamHandler | None = None
-
-    def append(self, packet: Packet) -> None:
-        """Add a packet and let the handler look."""
-        super().append(packet)
-        if self.handler is not None:
-            self.handler.arrived()
