@@ -54,6 +54,13 @@ def stress(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def graph_files(session: nox.Session) -> None:
+    """Mutated graph files: ``nox -s graph_files -- --cases 100000``; the tests of CI try some of them too."""
+    session.install("-e", ".", "hypothesis", "pytest")
+    session.run("python", "-m", "tests.stress.graph_files", *session.posargs)
+
+
+@nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
     """benchmarks/engine.py beside MediaPipe; not part of CI."""
     session.install("-e", ".")

@@ -45,6 +45,7 @@ _PATH: Final = r"[^\s{}:\"']+\.(pbtxt|txtpb|textproto|binarypb|binpb|pb)"  # tex
 _BYTE_ORDER_MARK: Final = "\ufeff"  # some editors on Windows put it before UTF-8
 _MAX_ATTEMPTS: Final = 20  # every value that cannot be read costs one more parse
 _MAX_SAME: Final = 100  # equal problems that are listed one by one
+_NO_TEXT: Final = " is no UTF-8 text"
 _PARSE_ERRORS: Final = (text_format.ParseError, ProtobufError, RecursionError, ValueError)
 
 
@@ -244,9 +245,12 @@ class _Reader:
         config = CalculatorGraphConfig()
         try:
             config.ParseFromString(data)
-            for path, message in _incomplete(config, ()):
+            is_text = True
+            for path, message in _faults(config, ()):
                 self.add(message, place=self.positions.place(*path), node=_node_name(config, path))
-            self.config = config
+                is_text &= not message.endswith(_NO_TEXT)
+            if is_text:  # otherwise names would be bytes, which nothing else expects
+                self.config = config
         except _PARSE_ERRORS as error:
             start = data[:100].decode("latin-1")
             is_text = ":" in start and all(char.isprintable() or char.isspace() for char in start)
@@ -336,26 +340,29 @@ def _read_file(path: Path, reader: _Reader) -> str | None:
     return text
 
 
-def _incomplete(message: Message, path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
-    """Required fields that are missing, inside Any fields and extensions too."""
+def _faults(message: Message, path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
+    """What protobuf lets pass: missing required fields and strings that are no UTF-8; inside Any fields and extensions too."""
     for field in message.DESCRIPTOR.fields:
         if _pb.is_required(field) and not message.HasField(field.name):
             yield path, missing_text(message.DESCRIPTOR.full_name, field.name)
     for field, value in message.ListFields():
         kind, step = field.message_type, (*path, field.full_name if field.is_extension else field.name)
         if kind is None:
+            values = value if _pb.is_repeated(field) else [value]
+            if field.type == field.TYPE_STRING and any(isinstance(each, bytes) for each in values):
+                yield path, f'the string in field "{field.name}"{_NO_TEXT}'
             continue
         if not _pb.is_repeated(field):
-            yield from _incomplete_inside(value, step)
+            yield from _faults_inside(value, step)
         elif not kind.GetOptions().map_entry:
             for index, element in enumerate(value):
-                yield from _incomplete_inside(element, (*step, index))
+                yield from _faults_inside(element, (*step, index))
         elif kind.fields_by_name["value"].message_type is not None:
             for key in value:
-                yield from _incomplete_inside(value[key], (*step, str(key)))
+                yield from _faults_inside(value[key], (*step, str(key)))
 
 
-def _incomplete_inside(message: Message, path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
+def _faults_inside(message: Message, path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
     if isinstance(message, Any):
         try:
             inside = _pb.message_class(message.type_url.rpartition("/")[2])()
@@ -367,11 +374,12 @@ def _incomplete_inside(message: Message, path: FieldPath) -> Iterator[tuple[Fiel
             yield path, f"{message.type_url} cannot be read ({error})"
             return
         message = inside
-    yield from _incomplete(message, path)
+    yield from _faults(message, path)
 
 
 def _node_name(config: CalculatorGraphConfig, path: FieldPath) -> str | None:
     if len(path) < 2 or path[0] != "node":
         return None
     node = config.node[int(path[1])]
-    return node.name or node.calculator or None
+    name: str | bytes = node.name or node.calculator
+    return (name.decode(errors="replace") if isinstance(name, bytes) else name) or None

@@ -392,6 +392,12 @@ def test_more_bad_values_than_anyone_reads_end_with_a_note() -> None:
         ("models/cat/graph.pbtxt", "g: it is no graph; it looks like a path: give a file as pathlib.Path"),
         (b"\xff", "g: it is no CalculatorGraphConfig in binary form ("),
         (b"node { }", "g: it is no CalculatorGraphConfig in binary form ("),
+        (b"\x0a\x06\x0a\x01n\x12\x01C".replace(b"n", b"\xff"), "g: it is no CalculatorGraphConfig in binary form ("),
+        # Of proto2 messages protobuf takes what is no text.
+        (
+            b"\x0a\x0b\x12\x01CZ\x06\x0a\x04Imm\xee",
+            'g:node[0].input_stream_handler: node "C": the string in field "input_stream_handler" is no UTF-8 text',
+        ),
     ],
 )
 def test_broken_sources_tell_the_place(text: str | bytes, problem: str) -> None:

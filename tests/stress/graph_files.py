@@ -121,7 +121,9 @@ def _splice(rng: Random, text: str, graphs: Sequence[str]) -> str:
 def _nest(rng: Random, text: str, graphs: Sequence[str]) -> str:
     at = rng.randint(0, len(text))
     depth = rng.choice([20, 99, 101, 2000])
-    opening = rng.choice(["node {", "options {", "[", "<", "{", "a {", "node { options { [mediapipe.TemplateSubgraphOptions.ext] {"])
+    opening = rng.choice(
+        ["node {", "options {", "[", "<", "{", "a {", "node { options { [mediapipe.TemplateSubgraphOptions.ext] {"]
+    )
     closing = "}" * rng.choice([0, depth])
     return text[:at] + opening * depth + closing + text[at:]
 
@@ -146,18 +148,21 @@ def check(source: str | bytes | Path, text: str | None) -> None:
     Raises:
         AssertionError: it did something else than to make one or to raise a good GraphError.
     """
+    raised: GraphError | None = None
     try:
         Plan(source, file=FILE)
     except GraphError as error:
-        assert str(error)
-        pickle.loads(pickle.dumps(error))
-        places = [error.place, *(problem.place for problem in error.problems)]
-        for place in places:
-            if place is not None and text is not None and (found := re.fullmatch(r".*?:(\d+):(\d+)", place, re.S)):
-                lines = text.split("\n")
-                line, column = int(found[1]), int(found[2])
-                assert 1 <= line <= len(lines), f"{place}, of {len(lines)} lines"
-                assert 1 <= column <= len(lines[line - 1]) + 1, f"{place}, where the line has {len(lines[line - 1])}"
+        raised = error
+    if raised is None:
+        return
+    assert str(raised)
+    assert pickle.loads(pickle.dumps(raised)).problems == raised.problems
+    for place in (raised.place, *(problem.place for problem in raised.problems)):
+        if place is not None and text is not None and (found := re.fullmatch(r".*?:(\d+):(\d+)", place, re.S)):
+            lines = text.split("\n")
+            line, column = int(found[1]), int(found[2])
+            assert 1 <= line <= len(lines), f"{place}, of {len(lines)} lines"
+            assert 1 <= column <= len(lines[line - 1]) + 1, f"{place}, where the line has {len(lines[line - 1])}"
 
 
 class Cases:
@@ -216,7 +221,9 @@ def main(arguments: list[str] | None = None) -> int:
                 if faults == 20:
                     break
             slowest = max(slowest, (time.perf_counter() - start, seed))
-    print(f"{seed - chosen.seed + 1} cases, {faults} with faults; the slowest took {slowest[0]:.2f} s (seed {slowest[1]})")
+    print(
+        f"{seed - chosen.seed + 1} cases, {faults} with faults; the slowest took {slowest[0]:.2f} s (seed {slowest[1]})"
+    )
     return 1 if faults else 0
 
 
