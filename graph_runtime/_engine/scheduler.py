@@ -343,11 +343,11 @@ class Scheduler(ABC):
             if is_worker:
                 pool.active -= 1
             self._token.release()
+            # What came while this thread was leaving saw the token taken and asked nobody.
+            if self.inbox and not self.is_done and not self._token.locked() and not self._deferred:
+                self._want_thread(self._default)
             if self._watchers:
                 self.tell_watchers()
-        # What came while this thread was leaving saw the token taken and asked nobody.
-        if self.inbox and not self.is_done and not self._token.locked() and not self._deferred:
-            self._want_thread(self._default)
         return is_quiet
 
     def _enter(self) -> None:

@@ -20,6 +20,7 @@ from graph_runtime import (
     aio,
 )
 from graph_runtime.registry import register_calculator
+from graph_runtime.testing import ManualExecutor
 
 TIMEOUT_S = 20.0
 PASS_THROUGH = """input_stream: "in"
@@ -223,3 +224,22 @@ def test_a_coroutine_that_exits_fails_its_run_and_not_the_event_loop(kind: type[
     other.start_run({"function": go_on})
     other.add_packet_to_input_stream("in", Packet(1), 0)
     other.close()
+
+
+def test_a_run_ends_when_one_coroutine_exits_and_others_end_at_the_same_time() -> None:
+    async def leave_first(cc: CalculatorContext) -> None:
+        if cc.input_timestamp == 0:
+            raise KeyboardInterrupt
+
+    manual = ManualExecutor()
+    graph = CalculatorGraph(graph_config=COROUTINE, executors={"": manual.submit})
+    graph.start_run({"function": leave_first})
+    for timestamp in range(3):
+        graph.add_packet_to_input_stream("in", Packet(1), timestamp)
+    manual.run_until_idle()
+    assert graph._run is not None
+    while len(graph._run.inbox) < 3:  # until the coroutines have ended, on the background event loop
+        threading.Event().wait(0.001)
+    manual.run_until_idle()
+    with pytest.raises(GraphError, match="failed: KeyboardInterrupt"):
+        graph.wait_until_done(timeout_s=0)
