@@ -227,7 +227,11 @@ def test_a_coroutine_that_exits_fails_its_run_and_not_the_event_loop(kind: type[
 
 
 def test_a_run_ends_when_one_coroutine_exits_and_others_end_at_the_same_time() -> None:
+    all_begun = threading.Event()
+
     async def leave_first(cc: CalculatorContext) -> None:
+        while not all_begun.is_set():
+            await asyncio.sleep(0)
         if cc.input_timestamp == 0:
             raise KeyboardInterrupt
 
@@ -237,6 +241,7 @@ def test_a_run_ends_when_one_coroutine_exits_and_others_end_at_the_same_time() -
     for timestamp in range(3):
         graph.add_packet_to_input_stream("in", Packet(1), timestamp)
     manual.run_until_idle()
+    all_begun.set()
     assert graph._run is not None
     while len(graph._run.inbox) < 3:  # until the coroutines have ended, on the background event loop
         threading.Event().wait(0.001)
