@@ -103,6 +103,11 @@ class AsyncRun:
             return False
         return True
 
+    def _work(self) -> None:
+        """Run the graph on this thread."""
+        with suppress(BaseException):  # what a node raises is an error of the run
+            self.graph._started("WaitUntilDone").wait_until_done()
+
     def _on_packet(self, name: str, packet: Packet) -> None:
         self._packets[name].append(packet)
         self._tell()
@@ -141,7 +146,7 @@ async def running(
     try:
         graph.start_run(side_packets, loop=run._loop, on_done=run._on_end)
         if not graph.plan.executors[""].has_threads:  # its nodes run only in a thread that waits
-            run._loop.run_in_executor(None, graph._started("WaitUntilDone").wait_until_done)
+            run._loop.run_in_executor(None, run._work)
         try:
             yield run
         except BaseException:

@@ -230,8 +230,7 @@ def test_a_run_ends_when_one_coroutine_exits_and_others_end_at_the_same_time() -
     all_begun = threading.Event()
 
     async def leave_first(cc: CalculatorContext) -> None:
-        while not all_begun.is_set():
-            await asyncio.sleep(0)
+        await asyncio.to_thread(all_begun.wait, TIMEOUT_S)
         if cc.input_timestamp == 0:
             raise KeyboardInterrupt
 

@@ -158,8 +158,8 @@ class _Play:
 
     def _poll_to_the_end(self) -> None:
         for poller in self.pollers:
-            while (packet := poller.next()) is not None:
-                self.ledger.polled[poller.stream_name].append(row(packet))
+            for _ in range(2):  # once more after a KeyboardInterrupt
+                self._try(lambda poller=poller: self.ledger.polled[poller.stream_name].extend(map(row, poller)))
 
     def _judge(self) -> None:
         ledger = self.ledger
