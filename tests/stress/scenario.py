@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -158,8 +159,9 @@ class _Play:
 
     def _poll_to_the_end(self) -> None:
         for poller in self.pollers:
+            rows = self.ledger.polled[poller.stream_name]
             for _ in range(2):  # once more after a KeyboardInterrupt
-                self._try(lambda poller=poller: self.ledger.polled[poller.stream_name].extend(map(row, poller)))
+                self._try(partial(rows.extend, map(row, poller)))
 
     def _judge(self) -> None:
         ledger = self.ledger
