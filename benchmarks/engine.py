@@ -8,6 +8,7 @@ moment of the machine meets all of them. Printed are medians and, in brackets, t
 
 * packets/s: add N packets to the graph, then wait until it is idle.
 * us/hop: that time divided by N and by the number of nodes.
+* cpu us: processor time of all threads for one of these packets, in microseconds; it says something on a busy machine too.
 * round trip: add one packet and wait until it came out, one after the other, in microseconds.
 * start: make a graph from text, start it, wait until it is idle, and end it, in microseconds.
 * run: start a run of a graph that is validated already, add one packet, wait for the end, in microseconds; and the processor time
@@ -164,11 +165,11 @@ def measure(peer: str, text: str, length: int, packets: int, trips: int, starts:
         make_peer(peer, text, length).close()
     started = time.perf_counter()
     graph = make_peer(peer, text, length)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     for t in range(packets):
         graph.add(t)
     graph.wait()
-    middle = time.perf_counter()
+    middle, packets_cpu = time.perf_counter(), time.process_time() - cpu
     for t in range(packets, packets + trips):
         graph.add(t)
         graph.wait()
@@ -181,6 +182,7 @@ def measure(peer: str, text: str, length: int, packets: int, trips: int, starts:
         run_once()
     return {
         "rate": packets / (middle - start),
+        "cpu_us": packets_cpu / packets * 1e6,
         "trip_us": (end - middle) / trips * 1e6,
         "start_us": (started - begin) / starts * 1e6,
         "run_us": (time.perf_counter() - before_runs) / runs * 1e6,
@@ -297,9 +299,9 @@ def main() -> None:
     cases = [(f"chain of {length}", chain(length), length) for length in arguments.lengths]
     cases += [("diamond", diamond(), 3), ("fan-out of 16", fan_out(16), 16)]
     print(
-        "| graph | peer | packets/s | against MediaPipe | us/hop | round trip us | start us | run us | its processor time |"
+        "| graph | peer | packets/s | against MediaPipe | us/hop | cpu us | round trip us | start us | run us | run cpu us |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for title, text, length in cases:
         peers = [peer for peer in processes if peer != "deques" or title.startswith("chain")]
         job = {"text": text, "length": length, "packets": 20000 if length < 16 else 6000}
@@ -309,6 +311,7 @@ def main() -> None:
             against = f"{medians[peer] / medians['mediapipe']:.1f}x" if "mediapipe" in medians else ""
             print(
                 f"| {title} | {peer} | {spread(figures['rate'], 0)} | {against} | {1e6 / medians[peer] / length:.2f} "
+                f"| {statistics.median(figures['cpu_us']):,.1f} "
                 f"| {spread(figures['trip_us'], 1)} | {spread(figures['start_us'], 0)} | {spread(figures['run_us'], 0)} "
                 f"| {statistics.median(figures['run_cpu_us']):,.0f} |",
                 flush=True,
