@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class NodeSnapshot:
     Attributes:
         state: ``"unopened"``, ``"open"``, ``"running"`` (a call of it is going on) or ``"closed"``.
         calls: how often ``process`` has been called; only while tracing is on, else None.
-        waits_for: why it does not run although packets wait, in words; None where nothing keeps it.
+        waits_for: why it does not go on, in words: what it waits for, or the call that it is in; None where nothing keeps it.
     """
 
     name: str
@@ -50,23 +51,30 @@ class GraphSnapshot:
         state: ``"not started"``, ``"running"``, ``"paused"``, ``"failed"`` or ``"done"``.
         open_inputs: graph inputs that nobody has closed.
         errors: texts of what has failed.
+        full_inputs: graph inputs that take no packet now, and why: a line for each.
+        unprocessed: of a run that has ended regularly, what was never processed: a line for each node.
     """
 
     state: str
     nodes: tuple[NodeSnapshot, ...]
     open_inputs: tuple[str, ...]
     errors: tuple[str, ...]
+    full_inputs: tuple[str, ...] = ()
+    unprocessed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The same as values that JSON knows."""
         return asdict(self)
 
     def hang_report(self) -> str:
-        """One line for each node that waits, and one for the inputs that keep the graph from ending."""
+        """What keeps the graph from going on: a line for each node that waits or works, and for its inputs."""
         lines = [f'node "{node.name}" {node.waits_for}' for node in self.nodes if node.waits_for is not None]
-        if self.open_inputs and self.state == "running":
+        lines += self.full_inputs
+        if self.state == "paused":
+            lines.append("the graph is paused: resume() lets it go on")
+        if self.open_inputs and self.state in ("running", "paused"):
             lines.append(f"graph inputs that are not closed: {', '.join(self.open_inputs)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.unprocessed])
 
 
 def take_snapshot(plan: Plan, run: Run | None) -> GraphSnapshot:
@@ -80,20 +88,42 @@ def take_snapshot(plan: Plan, run: Run | None) -> GraphSnapshot:
         state = "done"
     elif run.is_paused:
         state = "paused"
-    nodes = tuple(_node(plan, run, node) for node in run.nodes)
-    return GraphSnapshot(state, nodes, tuple(run.open_inputs()), tuple(error.message for error in run.errors))
+    run_nodes = run.nodes  # a run that ends meanwhile puts another list there
+    nodes = tuple(_node(run, node, run_nodes) for node in run_nodes)
+    full = [
+        f'graph input "{name}" is full: {reason}'
+        for name in run.open_inputs()
+        if (reason := run.throttle.reason(name)) is not None
+    ]
+    errors = tuple(error.message for error in run.errors)
+    return GraphSnapshot(state, nodes, tuple(run.open_inputs()), errors, tuple(full), run.unprocessed)
 
 
-def _node(plan: Plan, run: Run, node: NodeState) -> NodeSnapshot:
-    inputs = []
-    for stream, queue in zip(node.in_streams, node.queues, strict=True):
-        producer = plan.streams[plan.stream_ids[stream.name]].producer
-        name = "the graph's caller" if producer is None else f'node "{plan.nodes[producer[0]].name}"'
-        try:
-            first: int | None = queue[0]._timestamp
-        except IndexError:
-            first = None
-        inputs.append(InputSnapshot(stream.name, len(queue), first, stream.bound, name))
+def never_processed(run: Run) -> list[str]:
+    """What waits in the nodes of a run that is about to end regularly, and why: a line for each node.
+
+    Packets on back edges do not count: the last ones of a loop have nobody to go to.
+    """
+    lines = []
+    for node in run.nodes:
+        inputs = _inputs(run, node, run.nodes)
+        left = [each for port, each in enumerate(inputs) if each.queue_size and port not in node.plan.back_edges]
+        if run.is_unopened(node):
+            reason = _waits_to_open(run, node, inputs) or "was not opened"
+            lines.append(f'node "{node.plan.name}" was never opened: it {reason}')
+        elif not left:
+            continue
+        else:
+            reason = _waits_for_input(run, node, inputs, run.nodes) or "was not ready for them"
+            lines.append(f'node "{node.plan.name}" {reason}')
+        lines[-1] += "".join(
+            f'; {each.queue_size} packet(s) of stream "{each.stream}" were never processed' for each in left
+        )
+    return lines
+
+
+def _node(run: Run, node: NodeState, nodes: Sequence[NodeState]) -> NodeSnapshot:
+    inputs = _inputs(run, node, nodes)
     state = "open" if node.is_open else "unopened" if run.is_unopened(node) else "closed"
     if run.is_running(node):
         state = "running"
@@ -101,32 +131,89 @@ def _node(plan: Plan, run: Run, node: NodeState) -> NodeSnapshot:
         node.plan.name,
         node.plan.calculator.__name__,
         state,
-        tuple(inputs),
+        inputs,
         None if run.tracer is None else run.tracer.calls(node.plan.name),
-        _waits_for(run, node, state, inputs),
+        _waits_for(run, node, state, inputs, nodes),
     )
 
 
-def _waits_for(run: Run, node: NodeState, state: str, inputs: list[InputSnapshot]) -> str | None:
+def _inputs(run: Run, node: NodeState, nodes: Sequence[NodeState]) -> tuple[InputSnapshot, ...]:
+    inputs = []
+    for stream, queue in zip(node.in_streams, node.queues, strict=True):
+        producer = _producer(run, stream.name, nodes)
+        name = "the graph's caller" if producer is None else f'node "{producer.plan.name}"'
+        try:
+            first: int | None = queue[0]._timestamp
+        except IndexError:
+            first = None
+        inputs.append(InputSnapshot(stream.name, len(queue), first, stream.bound, name))
+    return tuple(inputs)
+
+
+def _producer(run: Run, stream: str, nodes: Sequence[NodeState]) -> NodeState | None:
+    producer = run.plan.streams[run.plan.stream_ids[stream]].producer
+    return None if producer is None else nodes[producer[0]]
+
+
+def _waits_for(
+    run: Run, node: NodeState, state: str, inputs: Sequence[InputSnapshot], nodes: Sequence[NodeState]
+) -> str | None:
+    if state == "running":
+        context = node.context
+        # A source works by itself: that it does is no news.
+        return None if node.plan.is_source else f"is inside process() at {debug_string(context._timestamp)}"
     if state == "unopened":
-        missing = [
-            name
-            for name in node.plan.input_side_packets.names
-            if name not in run.side_packets and name not in run.absent_side_packets
-        ]
-        if missing:
-            return f"cannot open before side packet {missing[0]} is made"
-        headers = [each.producer for each in inputs if each.stream not in run.headers_known]
-        return f"cannot open before {headers[0]} has" if headers else None
+        return _waits_to_open(run, node, inputs)
+    if state == "open" and node.plan.is_source:
+        reason = run.throttle.reason(node.plan.id)
+        return None if reason is None else f"is held up: {reason}"
+    return _waits_for_input(run, node, inputs, nodes) if state == "open" else None
+
+
+def _waits_to_open(run: Run, node: NodeState, inputs: Sequence[InputSnapshot]) -> str | None:
+    for name in node.plan.input_side_packets.names:
+        if name not in run.side_packets and name not in run.absent_side_packets:
+            maker = run.plan.produced_side_packets.get(name)
+            by = "" if maker is None else f', by node "{run.plan.nodes[maker[0]].name}"'
+            return f"cannot open before side packet {name} is made{by}"
+    for port, each in enumerate(inputs):
+        if each.stream not in run.headers_known and port not in node.plan.back_edges:
+            return f"cannot open before {each.producer} has"
+    return None
+
+
+def _waits_for_input(
+    run: Run, node: NodeState, inputs: Sequence[InputSnapshot], nodes: Sequence[NodeState]
+) -> str | None:
+    """Of a node with packets that waits for other inputs: what they are, and which of the others is the last."""
     holding = [each for each in inputs if each.queue_size]
     blocking = [each for each in inputs if not each.queue_size and each.bound < ONE_OVER_POST_STREAM]
-    if state != "open" or not holding or not blocking:
+    if not holding or not blocking:
         return None
     slowest = min(blocking, key=lambda each: each.bound)
     first = min(each.first_timestamp if each.first_timestamp is not None else DONE for each in holding)
-    if slowest.bound > first:
+    if slowest.bound > first and not node.plan.handler.ignores_timestamps:
         return None
-    return (
+    text = (
         f'has {holding[0].queue_size} packet(s) from stream "{holding[0].stream}" at {debug_string(first)} and waits for stream '
         f'"{slowest.stream}", whose bound is {debug_string(slowest.bound)}, produced by {slowest.producer}'
+    )
+    producer = _producer(run, slowest.stream, nodes)
+    if producer is not None and _is_done_with(run, producer, slowest.stream, first):
+        text += (
+            ", which has handled all it got and sent nothing there; with cc.set_timestamp_offset(0) in its contract "
+            "(or an explicit bound) others would know"
+        )
+    return text
+
+
+def _is_done_with(run: Run, node: NodeState, stream: str, timestamp: int) -> bool:
+    """Whether a node has nothing to do up to a timestamp, and no offset that tells those behind it."""
+    port = [each.name for each in node.out_streams].index(stream)
+    return (
+        node.is_open
+        and not node.plan.is_source
+        and not run.is_running(node)
+        and node.offsets[port] is None
+        and all(not queue and each.bound > timestamp for queue, each in zip(node.queues, node.in_streams, strict=False))
     )

@@ -22,7 +22,7 @@ from graph_runtime.errors import GraphError, code_of, describe
 from graph_runtime.packet import NOTHING, BoundMark, Packet
 from graph_runtime.stream_handlers import InputStreamHandler
 from graph_runtime.tags import TagMap
-from graph_runtime.timestamp import DONE, MAX, MIN, POST_STREAM, PRE_STREAM, next_allowed
+from graph_runtime.timestamp import DONE, MAX, MIN, POST_STREAM, PRE_STREAM, debug_string, next_allowed
 
 if TYPE_CHECKING:
     from graph_runtime._engine.run import Run
@@ -333,7 +333,7 @@ class NodeState:
                 if bound is not None:
                     stream.move_bound(bound)
         except Exception as error:
-            self.run.fail(self._stream_failure(phase, error))
+            self.run.fail(self._stream_failure(phase, error, context))
             return False
         return True
 
@@ -354,15 +354,16 @@ class NodeState:
             for observer in observers:
                 observer.packet(packet)
         except Exception as error:
-            self.run.fail(self._stream_failure("process", error))
+            self.run.fail(self._stream_failure("process", error, self.context))
             return False
         return True
 
-    def _stream_failure(self, phase: str, error: Exception) -> GraphError:
+    def _stream_failure(self, phase: str, error: Exception, context: CalculatorContext) -> GraphError:
         """A refused packet: the stream's own error, with the node that sent it."""
         if isinstance(error, GraphError):
             if error.node is None:
                 error.node, error.phase = self.plan.name, phase
+                error.message += f' Node "{self.plan.name}" sent it in {phase}() at {debug_string(context._timestamp)}.'
             return error
         return self.failure(phase, error)
 

@@ -6,6 +6,7 @@ Source of the order (open, then downstream nodes before upstream ones, then sour
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._engine.throttle import Throttle
 from graph_runtime.calculator import STOP
 from graph_runtime.errors import GraphError, StatusCode, combine
+from graph_runtime.inspect import never_processed
 from graph_runtime.packet import NOTHING, Packet
 from graph_runtime.port_types import packet_mismatch
 from graph_runtime.tags import TagIndexName, TagMap
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
     from graph_runtime.plan import NodePlan, Plan
     from graph_runtime.trace import Tracer
+
+_LOG: Final = logging.getLogger("graph_runtime")
 
 HEAD_START_S: Final = 0.001
 """Sources that are closed right after the start run so long all the same, as they would on threads that had started at once."""
@@ -82,6 +86,8 @@ class Run(Scheduler):
         self.is_over = False
         """Whether a caller has waited for the end: its errors are told once, as MediaPipe does."""
         self.cancelled = False
+        self.unprocessed: tuple[str, ...] = ()
+        """After a regular end: which packets nobody has processed, a line for each node."""
         self.throttle = Throttle(self.queue_limit, plan.ancestors, self.nodes)
         self._unopened = list(self.nodes)
         self._sources: list[NodeState] = []
@@ -399,6 +405,10 @@ class Run(Scheduler):
         for stream in self.graph_inputs.values():
             # Whoever feeds the graph after its end is told that the stream is closed, if anybody listened to the end.
             stream.is_watched = bool(stream.sinks or stream.observers)
+        if regular and (self._unopened or any(any(node.queues) for node in self.nodes)):
+            self.unprocessed = tuple(never_processed(self))
+            for line in self.unprocessed:
+                _LOG.warning("%s", line)
         for node in self.nodes:
             node.close(regular=regular)
         for pool in self.pools.values():

@@ -68,6 +68,13 @@ class Throttle:
                 return True
         return False
 
+    def reason(self, producer: int | str) -> str | None:
+        """Which full queue holds a source or a graph input up, in words; None where none does."""
+        for full in list(self.full.values()):
+            if len(full.queue) >= full.limit and producer in self._ancestors[full.node.plan.id]:
+                return f'{len(full.queue)} packet(s) of stream "{full.stream}" wait for node "{full.node.plan.name}"'
+        return None
+
     def grow(self) -> list[tuple[str, str, int]]:
         """Allow every full queue one packet more than it has; what was grown, as (stream, node, new limit)."""
         grown = []
