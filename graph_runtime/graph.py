@@ -185,6 +185,7 @@ class CalculatorGraph:
         self,
         input_side_packets: Mapping[str, Any] | None = None,
         *,
+        stream_headers: Mapping[str, Any] | None = None,
         deferred: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         on_done: Callable[[], None] | None = None,
@@ -193,13 +194,15 @@ class CalculatorGraph:
 
         Args:
             input_side_packets: name -> packet or value.
+            stream_headers: graph input -> the packet or value that nodes see as its header.
             deferred: run nothing before a thread waits for the graph. Saves waking a worker thread, which costs more than a
                 small graph does, where the caller adds its packets and waits at once.
             loop: where ``async def process`` of nodes runs; without it, on a background event loop.
             on_done: called on some thread when the run has ended.
 
         Raises:
-            GraphError: a side packet is missing or of a wrong type; or the former run has not ended.
+            GraphError: a side packet is missing or of a wrong type; a header is for no graph input, or has a timestamp; or the
+                former run has not ended.
         """
         if self._is_running():
             raise GraphError(
@@ -223,6 +226,13 @@ class CalculatorGraph:
             tracer=self._tracer,
             queue_limit=self._queue_limit,
         )
+        for name, value in (stream_headers or {}).items():
+            header = value if isinstance(value, Packet) else Packet(value)
+            if header._timestamp != UNSET:
+                raise GraphError(
+                    f'Headers must not have a timestamp. Stream: "{name}".', code=StatusCode.INVALID_ARGUMENT
+                )
+            self._input_of(run, "StartRun", name).header = header
         if on_done is not None:
             run.call_when_done(on_done)
         self._outputs_waited_for = self._outputs_told()
@@ -466,9 +476,12 @@ class CalculatorGraph:
 
     def _graph_input(self, what: str, stream: str) -> tuple[Run, StreamState]:
         run = self._started(what)
+        return run, self._input_of(run, what, stream)
+
+    def _input_of(self, run: Run, what: str, stream: str) -> StreamState:
         target = run.graph_inputs.get(stream)
         if target is not None:
-            return run, target
+            return target
         have = ", ".join(name for _, _, name in self._plan.graph_inputs) or "none"
         raise GraphError(
             f'{what} called on input stream "{stream}" which is not a graph input stream; the graph inputs are: {have}',

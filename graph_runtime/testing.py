@@ -23,17 +23,22 @@ from graph_runtime.graph import CalculatorGraph
 from graph_runtime.packet import Packet
 from graph_runtime.plan import Plan
 from graph_runtime.tags import PortKey, TagMap, describe_port, parse_tag_index_name
+from graph_runtime.timestamp import previous_allowed
 
 
 class CalculatorRunner:
     """Runs one node with given packets. Source of the idea: MediaPipe ``framework/calculator_runner.h``.
 
+    What is fed is processed step by step: the graph is idle before the next packet comes. The same can be run several times.
+
     Args:
         node: the inside of a ``node { ... }`` in a graph, as text.
+        bounds: whether outputs list empty packets for settled timestamps too.
 
     Attributes:
         side_packets: tag, index or (tag, index) -> value, for the node's input side packets.
-        bounds: whether outputs list empty packets for settled timestamps too.
+        headers: the same for the headers of its input streams.
+        graph: the CalculatorGraph, for its counters, services, snapshots and tracing.
 
     Raises:
         GraphError: the node is not valid.
@@ -47,34 +52,47 @@ class CalculatorRunner:
         }
         graph = "".join(f'{field}: "{entry}"\n' for field, names in entries.items() for entry in names)
         self._maps = {field: TagMap([parse_tag_index_name(name) for name in names]) for field, names in entries.items()}
-        self._graph = CalculatorGraph(Plan(f"{graph}node {{\n{node}\n}}"))
-        self._feeds: list[tuple[str, Packet]] = []
+        self.graph = CalculatorGraph(Plan(f"{graph}node {{\n{node}\n}}"))
+        self._feeds: list[tuple[str, Packet | None]] = []
         self._outputs: dict[str, list[Packet]] = {}
         self.side_packets: dict[PortKey, Any] = {}
+        self.headers: dict[PortKey, Any] = {}
         for name in self._maps["output_stream"].names:
-            self._graph.observe_output_stream(name, self._note, bounds)
+            self.graph.observe_output_stream(name, self._note, bounds)
 
     def feed(self, port: PortKey, value: Any, timestamp: int) -> None:
         """Give an input a value at ``timestamp``; a Packet is taken as it is. Fed in the order of these calls."""
         packet = value if isinstance(value, Packet) else Packet(value)
         self._feeds.append((self._name("input_stream", port), packet.at(timestamp)))
 
+    def feed_bound(self, port: PortKey, timestamp: int) -> None:
+        """Tell an input that nothing before ``timestamp`` will come."""
+        self.feed(port, Packet(), previous_allowed(timestamp))
+
+    def feed_end(self, port: PortKey) -> None:
+        """End an input now, before the others; what was not ended ends after the last packet."""
+        self._feeds.append((self._name("input_stream", port), None))
+
     def run(self) -> None:
         """Run the node on what was fed, to the end.
 
         Raises:
-            GraphError: the node failed.
+            GraphError: the node failed, with ``node``, ``phase`` and the exception as ``__cause__``. What it had sent stays.
         """
         self._outputs = {name: [] for name in self._maps["output_stream"].names}
-        self._graph.start_run(
-            {self._name("input_side_packet", port): value for port, value in self.side_packets.items()}
+        self.graph.start_run(
+            {self._name("input_side_packet", port): value for port, value in self.side_packets.items()},
+            stream_headers={self._name("input_stream", port): value for port, value in self.headers.items()},
         )
-        for stream, packet in self._feeds:
-            self._graph.add_packet_to_input_stream(stream, packet)
-            self._graph.wait_until_idle()
-        for name in self._maps["input_stream"].names:
-            self._graph.close_input_stream(name)
-        self._graph.wait_until_done()
+        try:
+            for stream, packet in self._feeds:
+                if packet is None:
+                    self.graph.close_input_stream(stream)
+                else:
+                    self.graph.add_packet_to_input_stream(stream, packet)
+                self.graph.wait_until_idle()
+        finally:
+            self.graph.close()  # tells a failure again, with its cause
 
     def outputs(self, port: PortKey) -> list[Packet]:
         """The packets that an output has sent in the last run."""
@@ -84,9 +102,14 @@ class CalculatorRunner:
         """Their values."""
         return [packet.value for packet in self.outputs(port)]
 
+    def header(self, port: PortKey) -> Packet:
+        """The header that the node gave an output in the last run; empty when it gave none."""
+        run = self.graph._run
+        return Packet() if run is None else run.by_name[self._name("output_stream", port)].header
+
     def output_side_packet(self, port: PortKey) -> Packet:
         """A side packet that the node made in the last run."""
-        return self._graph.get_output_side_packet(self._name("output_side_packet", port))
+        return self.graph.get_output_side_packet(self._name("output_side_packet", port))
 
     def _note(self, name: str, packet: Packet) -> None:
         self._outputs[name].append(packet)
@@ -106,7 +129,10 @@ class CalculatorRunner:
 class ManualExecutor:
     """An executor whose threads are the test's own calls: nothing runs before ``step`` or ``run_until_idle``.
 
-    ``CalculatorGraph(graph_config=..., executors={"": manual.submit})``
+    So a test decides what is in the queues before the graph gets to work, as if it had been busy until then::
+
+        manual = ManualExecutor()
+        graph = CalculatorGraph(graph_config=..., executors={"": manual.submit})
     """
 
     def __init__(self) -> None:
@@ -117,14 +143,14 @@ class ManualExecutor:
         self._tasks.append(task)
 
     def step(self) -> bool:
-        """Do one task on this thread; whether there was one."""
+        """Give the graph one turn on this thread: it goes on until it has nothing to do. False when it has asked for none."""
         if not self._tasks:
             return False
         self._tasks.popleft()()
         return True
 
     def run_until_idle(self) -> int:
-        """Do tasks until there are none; how many there were."""
+        """Give it turns until it asks for no more; how many there were."""
         count = 0
         while self.step():
             count += 1

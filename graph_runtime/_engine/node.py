@@ -385,7 +385,7 @@ class NodeState:
                     try:
                         stream.move_bound(moved)
                     except Exception as error:  # a callback of the user's
-                        self.run.fail(self._stream_failure("process", error))
+                        self.run.fail(self._stream_failure("process", error, self.context))
 
 
 def _not_open(context: CalculatorContext) -> None:
