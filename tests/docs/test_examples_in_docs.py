@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from graph_runtime import known_calculators
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "examples" / "graphs" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -44,3 +46,20 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_calculators_that_a_page_lists_exist() -> None:
+    page = (ROOT / "docs" / "from-mediapipe.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`(\w+Calculator)`", page.partition("## Which calculators exist")[2])
+    assert len(listed) > 30
+    assert set(listed) <= set(known_calculators())
+
+
+def test_headings_that_pages_link_to_exist() -> None:
+    for page in PAGES:
+        for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+            text = (page.parent / target if target else page).read_text(encoding="utf-8")
+            headings = [
+                re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in re.findall("^#+ (.*)$", text, re.M)
+            ]
+            assert heading in headings, f"{page.name} links to {target}#{heading}"
