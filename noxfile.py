@@ -60,10 +60,8 @@ def graph_files(session: nox.Session) -> None:
     session.run("python", "-m", "tests.stress.graph_files", *session.posargs)
 
 
-@nox.session(default=False)
-def benchmark(session: nox.Session) -> None:
-    """benchmarks/engine.py beside MediaPipe; not part of CI."""
-    session.install("-e", ".")
+def mediapipe_python(session: nox.Session) -> str:
+    """An interpreter with the last mediapipe wheel that has a graph API, apart from the session's own packages."""
     peer = session.create_tmp()
     session.run("python", "-m", "venv", f"{peer}/mediapipe", external=True)
     python = f"{peer}/mediapipe/bin/python"
@@ -72,4 +70,20 @@ def benchmark(session: nox.Session) -> None:
         python, "-m", "pip", "-q", "install", "protobuf==4.25.*", "numpy<2", "absl-py", "attrs", "flatbuffers",
         "matplotlib", "opencv-contrib-python-headless<4.12", external=True,
     )  # fmt: skip
-    session.run("python", "benchmarks/engine.py", "--mediapipe-python", python, *session.posargs)
+    return python
+
+
+@nox.session(default=False)
+def benchmark(session: nox.Session) -> None:
+    """benchmarks/engine.py beside MediaPipe; not part of CI."""
+    session.install("-e", ".")
+    session.run("python", "benchmarks/engine.py", "--mediapipe-python", mediapipe_python(session), *session.posargs)
+
+
+@nox.session(default=False)
+def differential(session: nox.Session) -> None:
+    """Random programs here and on MediaPipe; not part of CI, since some of what differs is meant to."""
+    session.install("-e", ".")
+    session.run(
+        "python", "-m", "tests.differential.compare", "--mediapipe-python", mediapipe_python(session), *session.posargs
+    )

@@ -293,12 +293,12 @@ class CalculatorGraph:
         """
         if timestamp != UNSET:
             packet = packet.at(timestamp)
-        run, target = self._graph_input("AddPacketToInputStream", stream)
         if not PRE_STREAM <= packet._timestamp <= POST_STREAM:
             raise GraphError(
                 f"{debug_string(packet._timestamp)} can't be the timestamp of a Packet in a stream.",
                 code=StatusCode.INVALID_ARGUMENT,
             )
+        run, target = self._graph_input("AddPacketToInputStream", stream)
         if run.errors:
             raise combine("Graph has errors: ", run.errors)
         if target.check is not None and not packet.is_empty():

@@ -318,14 +318,13 @@ class NodeState:
                     del port._pending[
                         : len(packets)
                     ]  # not clear(): in a flush the call goes on, and may add one meanwhile
-                    for packet in packets:
-                        if packet._value is not NOTHING:
-                            stream.send(packet)
-                            bound = None
-                        else:
-                            bound = (
-                                packet._timestamp if isinstance(packet, BoundMark) else next_allowed(packet._timestamp)
-                            )
+                    last = packets[-1]
+                    if len(packets) > 1:
+                        stream.send_together([packet for packet in packets if packet._value is not NOTHING])
+                    elif last._value is not NOTHING:
+                        stream.send(last)
+                    if last._value is NOTHING:
+                        bound = last._timestamp if isinstance(last, BoundMark) else next_allowed(last._timestamp)
                 if timestamp is not None and offset is not None and (offset > 0 or stream.bound <= timestamp):
                     moved = bound_after(timestamp, offset)
                     if moved > stream.bound and (bound is None or moved > bound):

@@ -48,11 +48,13 @@ class WatchedQueue(deque[Packet]):
     A node with one stream at several inputs sees the packet at one of them after the other; ``port`` then has the bound of each.
     """
 
-    __slots__ = ("arrived", "port")
+    __slots__ = ("arrived", "is_filling", "port")
 
     def __init__(self, arrived: Callable[[], None]) -> None:
         super().__init__()
         self.arrived = arrived
+        self.is_filling = False
+        """Whether more packets of the same call are about to come: the node looks when all of them are there."""
         self.port: Port | None = None
 
     def append(self, packet: Packet) -> None:
@@ -60,7 +62,8 @@ class WatchedQueue(deque[Packet]):
         super().append(packet)
         if self.port is not None:
             self.port.bound = next_allowed(packet._timestamp)
-        self.arrived()
+        if not self.is_filling:
+            self.arrived()
 
 
 class Observer:
@@ -181,6 +184,23 @@ class StreamState:
             observer.packet(packet)
             if timestamp == PRE_STREAM:
                 observer.bound(self.bound)  # nothing may follow: all that comes later is settled
+
+    def send_together(self, packets: list[Packet]) -> None:
+        """Hand on the packets of one call: each consumer that looks at its queue gets all of them first.
+
+        Raises:
+            GraphError: as ``send``.
+        """
+        watched = [queue for queue, _, _ in self.sinks if isinstance(queue, WatchedQueue)]
+        if any(queue.port is not None for queue in watched):
+            watched = []  # the inputs of such a node get their packets one input after the other
+        for queue in watched:
+            queue.is_filling = True
+        for packet in packets:
+            self.send(packet)
+        for queue in watched:
+            queue.is_filling = False
+            queue.arrived()
 
     def move_bound(self, bound: int) -> None:
         """Announce that nothing before ``bound`` will come. Lower than before is an error, equal is no news.
