@@ -46,7 +46,7 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
             run.rejoin(node, claims)
             node.is_scheduled = False
             if node.finish(context, timestamp, result):
-                heappush(heap, node.key)
+                node.arrived()
             return
         pending = node.pending
         if result is None and len(pending) == 1:
@@ -74,8 +74,9 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
                 and following.step is one_input_step
                 and not (following.queue or run.inbox or run.is_halted)
                 and (not heap or following.key < heap[0])
+                and (node.queue or node.in_stream.bound <= timestamp + 1)  # else the bound has to follow the packet
             ):
-                if node.queue or node.in_stream.bound > timestamp + 1:
+                if node.queue:
                     heappush(heap, node.key)
                 node, timestamp = following, sent
                 continue
@@ -89,7 +90,7 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
                 return
         if not node.queue:
             if node.in_stream.bound > timestamp + 1:
-                heappush(heap, node.key)
+                node.arrived()
             return
         if run.inbox or run.is_halted or (heap and heap[0] < node.key):
             heappush(heap, node.key)
