@@ -139,7 +139,7 @@ def _node(run: Run, node: NodeState, nodes: Sequence[NodeState]) -> NodeSnapshot
 
 def _inputs(run: Run, node: NodeState, nodes: Sequence[NodeState]) -> tuple[InputSnapshot, ...]:
     inputs = []
-    for stream, queue in zip(node.in_streams, node.queues, strict=True):
+    for stream, queue in zip(node.in_streams, node.queues, strict=False):  # a run that ends clears queues
         producer = _producer(run, stream.name, nodes)
         name = "the graph's caller" if producer is None else f'node "{producer.plan.name}"'
         try:

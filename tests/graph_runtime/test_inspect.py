@@ -185,6 +185,20 @@ def test_a_timestamp_error_names_the_node_that_sent_the_packet_and_when() -> Non
     assert (info.value.node, info.value.phase) == ("n", "process")
 
 
+def test_a_snapshot_may_be_taken_while_the_run_ends() -> None:
+    graph = CalculatorGraph(
+        graph_config="""input_stream: "in" node { name: "n" calculator: "PassThroughCalculator" input_stream: "in"
+        output_stream: "out" input_stream_handler { input_stream_handler: "FixedSizeInputStreamHandler" } }"""
+    )
+    graph.start_run()
+    graph.wait_until_idle()
+    assert graph._run is not None
+    nodes = graph._run.nodes
+    graph.close()
+    graph._run.nodes = nodes  # as another thread has them that began to look before the end
+    assert [(node.name, node.state, node.waits_for) for node in graph.snapshot().nodes] == [("n", "closed", None)]
+
+
 def test_counters_add_up_in_a_run() -> None:
     def count(cc: CalculatorContext) -> None:
         cc.count("seen")
