@@ -49,14 +49,14 @@ def clients(session: nox.Session) -> None:
 @nox.session(default=False)
 def stress(session: nox.Session) -> None:
     """Random graphs under random use: ``nox -s stress -- --seconds 120``; the tests of CI play some of them too."""
-    session.install("-e", ".", "hypothesis", "pytest")
+    session.install("-e", ".")
     session.run("python", "-m", "tests.stress", *session.posargs)
 
 
 @nox.session(default=False)
 def graph_files(session: nox.Session) -> None:
     """Mutated graph files: ``nox -s graph_files -- --cases 100000``; the tests of CI try some of them too."""
-    session.install("-e", ".", "hypothesis", "pytest")
+    session.install("-e", ".")
     session.run("python", "-m", "tests.stress.graph_files", *session.posargs)
 
 
