@@ -136,6 +136,8 @@ class NodeState:
                 self.bounds[position] = queue.port = Port()
             self.queues.append(queue)
             stream.sinks.append((queue, self.unread, self.key))
+            if self.plan.handler.drops_packets:
+                stream.dropping.append(queue)
             stream.is_ordered |= not self.plan.handler.ignores_timestamps
 
     def arrived(self) -> None:
@@ -250,6 +252,7 @@ class NodeState:
         context._flush = None
         for queue, stream, port in zip(self.queues, self.in_streams, context.inputs, strict=True):
             queue.clear()
+            stream.dropping = [each for each in stream.dropping if each is not queue]
             port.packet = EMPTY_PACKET
             # What still comes is dropped without a check: nobody is there to notice its order.
             if len(stream.sinks) == 1:  # this one

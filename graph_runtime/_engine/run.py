@@ -418,6 +418,7 @@ class Run(Scheduler):
             node.release()
         for stream in self.streams:
             stream.sinks.clear()
+            stream.dropping.clear()
             stream.observers.clear()
             del stream.run
         self.by_key.clear()

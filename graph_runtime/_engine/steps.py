@@ -54,7 +54,8 @@ def _prepare_one_input(node: NodeState) -> None:
     """Set what one_input_step reads."""
     node.queue, node.in_stream, node.port = node.queues[0], node.in_streams[0], node.context.inputs.get_by_id(0)
     node.pending = []  # never has a packet: all goes through ``finish``
-    if len(node.out_streams) == 1 and node.run.queue_limit > 1 and node.out_streams[0].takes_order():
+    is_plain = len(node.out_streams) == 1 and node.run.queue_limit > 1 and node.out_streams[0].takes_order()
+    if is_plain and not node.out_streams[0].dropping:
         node.out = node.out_streams[0]
         node.pending = node.context.outputs.get_by_id(0)._pending
         consumers = node.run.plan.streams[node.plan.output_streams[0]].consumers

@@ -107,7 +107,9 @@ class StreamState:
     __slots__ = (
         "bound",
         "check",
+        "dropping",
         "header",
+        "is_handing_on",
         "is_ordered",
         "is_watched",
         "name",
@@ -126,6 +128,9 @@ class StreamState:
         self.quiet_bound = PRE_STREAM
         """The bound as long as no packet has moved it: equal to ``bound`` while there was none."""
         self.sinks: list[Sink] = []
+        self.dropping: list[WatchedQueue] = []
+        """The queues of nodes that drop packets: what they tell by their outputs' bounds may be later than the packet."""
+        self.is_handing_on = False
         self.observers: list[Observer] = []
         self.header = EMPTY_PACKET
         self.posted = 0
@@ -163,6 +168,9 @@ class StreamState:
         if packet._value is NOTHING:
             self.move_bound(timestamp if isinstance(packet, BoundMark) else next_allowed(timestamp))
             return
+        if self.dropping and not self.is_handing_on:
+            self.send_together([packet])
+            return
         if not self.sinks and not self.observers and not self.is_watched:
             self.bound = max(self.bound, next_allowed(timestamp))
             return  # MediaPipe checks at the consumer, so an unconnected stream takes every timestamp
@@ -193,13 +201,19 @@ class StreamState:
         """
         watched = [queue for queue, _, _ in self.sinks if isinstance(queue, WatchedQueue)]
         if any(queue.port is not None for queue in watched):
-            watched = []  # the inputs of such a node get their packets one input after the other
+            # The inputs of such a node get their packets one input after the other.
+            watched = [queue for queue in self.dropping if queue.port is None]
         for queue in watched:
             queue.is_filling = True
-        for packet in packets:
-            self.send(packet)
+        self.is_handing_on = True
+        try:
+            for packet in packets:
+                self.send(packet)
+        finally:
+            self.is_handing_on = False
+            for queue in watched:
+                queue.is_filling = False
         for queue in watched:
-            queue.is_filling = False
             queue.arrived()
 
     def move_bound(self, bound: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -196,3 +197,29 @@ def test_every_run_gives_the_same_packets(graph: Drawn, rows: list[Any], count: 
         assert timestamps == sorted(set(timestamps))
     for executor in EXECUTORS:
         assert run(f"{executor}\n{graph.text}", graph, rows, count) == [expected, expected], executor
+
+
+@pytest.mark.parametrize("executor", [*EXECUTORS, 'executor { name: "" type: "ApplicationThreadExecutor" }'])
+@pytest.mark.parametrize("calculator", ["PassThroughCalculator", "Twice"])
+def test_a_node_behind_one_that_drops_packets_gets_those_of_a_stream_that_both_have(
+    calculator: str, executor: str
+) -> None:
+    calls: list[Any] = []
+    cut = "[mediapipe.FixedSizeInputStreamHandlerOptions.ext] { trigger_queue_size: 1 target_queue_size: 1 }"
+    graph = CalculatorGraph(
+        graph_config=f'''{executor} input_stream: "in" input_side_packet: "log"
+        node {{ calculator: "{calculator}" input_stream: "in" output_stream: "s" }}
+        node {{ calculator: "PassThroughCalculator" input_stream: "in" input_stream: "s" output_stream: "x" output_stream: "y"
+          input_stream_handler {{ input_stream_handler: "FixedSizeInputStreamHandler" options {{ {cut} }} }} }}
+        node {{ calculator: "CollectCalls" input_stream: "s" input_stream: "in" input_stream: "x" input_side_packet: "LOG:log" }}'''
+    )
+    graph.start_run({"log": calls})
+    for timestamp in range(1, 8):
+        graph.add_packet_to_input_stream("in", Packet(timestamp), timestamp)
+    graph.close()
+    times = [call[2] for call in calls if call[0] == "process"]
+    assert times == sorted(set(times))
+    expected = range(1, 8) if calculator == "PassThroughCalculator" else range(2, 16)
+    assert [call[3][0] for call in calls if call[0] == "process" and call[2] in expected] == [
+        timestamp if calculator == "PassThroughCalculator" else timestamp // 2 for timestamp in expected
+    ]
