@@ -15,6 +15,7 @@ from typing import Any
 ENVIRONMENT_PREFIX = "GRAPH_RUNTIME_"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIB = 1024 * 1024
+MOST_UPLOAD_PIXELS = 64_000_000
 
 
 class SettingsError(ValueError):
@@ -39,6 +40,13 @@ def _positive(text: str) -> int:
     number = _whole(text)
     if number < 1:
         raise ValueError(f"{text!r} is too small; give 1 or more")
+    return number
+
+
+def _pixels(text: str) -> int:
+    number = _positive(text)
+    if number > MOST_UPLOAD_PIXELS:
+        raise ValueError(f"{text!r} is too large; lanes decode pictures of {MOST_UPLOAD_PIXELS} pixels at most")
     return number
 
 
@@ -134,7 +142,7 @@ class Settings:
         default=50 * MIB, metadata=_about("largest picture or mask that may be uploaded, as a file", _positive, "BYTES")
     )
     max_upload_pixels: int = field(
-        default=64_000_000, metadata=_about("largest picture or mask, as width times height", _positive, "PIXELS")
+        default=MOST_UPLOAD_PIXELS, metadata=_about("largest picture or mask, as width times height", _pixels, "PIXELS")
     )
     image_store: Path | None = field(
         default=None,

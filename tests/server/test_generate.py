@@ -26,8 +26,9 @@ RED_ON_BLUE = "a red circle on a blue background"
     ("output", "arguments", "message"),
     [
         ("nowhere/x.png", [], "{}/nowhere/x.png: the folder {}/nowhere does not exist"),
-        ("x.jpg", [], "{}/x.jpg: pictures are written as PNG; give a name that ends with .png"),
-        ("x", [], "{}/x: pictures are written as PNG; give a name that ends with .png"),
+        ("x.gif", [], "{}/x.gif: give a name that ends with one of .png, .jpg, .jpeg, .webp"),
+        ("x", [], "{}/x: give a name that ends with one of .png, .jpg, .jpeg, .webp"),
+        ("x.png", ["--image", "nowhere.png"], "nowhere.png: No such file or directory"),
         ("folder.png", [], "{}/folder.png is a folder"),
         ("there.png", [], "{}/there.png exists already; choose another name, or replace it with --overwrite"),
         ("many.png", ["-n", "3"], "{}/many-2.png exists already; choose another name, or replace it with --overwrite"),
