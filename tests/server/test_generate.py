@@ -124,6 +124,23 @@ def test_several_pictures_get_numbers_and_seeds_and_replace_files_only_when_aske
     assert Image.open(BytesIO((tmp_path / "x-1.png").read_bytes())).size == (72, 64)
 
 
+@pytest.mark.model
+def test_a_picture_is_drawn_from_another_one_and_into_a_mask(tmp_path: Path) -> None:
+    steady = ("--seed", "7", "--steps", "10", "--guidance", "3.5")
+    assert _generate(RED_ON_BLUE, "-o", "circle.jpg", *steady, cwd=tmp_path).returncode == 0
+    assert Image.open(BytesIO((tmp_path / "circle.jpg").read_bytes())).format == "JPEG"
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (0, 0, 64, 32))
+    mask.save(tmp_path / "mask.png")
+    edit = ("--image", "circle.jpg", "--mask", "mask.png", "-o", "edit.webp")
+    done = _generate("a green circle on a blue background", *edit, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Image.open(BytesIO((tmp_path / "edit.webp").read_bytes())).format == "WEBP"
+    refused = _generate("x", "-o", "x.png", "--mask", "mask.png", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "Image field is missing" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("param", "message", "told"),
     [
