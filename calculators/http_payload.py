@@ -124,6 +124,7 @@ class HttpPayload:
         body: the raw body.
         parsed_json: the body as JSON value where it is JSON, else None.
         parts: the parts of a multipart body, else empty.
+        base_url: how the client reaches the server (scheme, host, mount prefix), without a slash at the end; "" without a server.
     """
 
     uri: str
@@ -131,6 +132,7 @@ class HttpPayload:
     body: bytes = field(default=b"", repr=False)  # not in repr: bodies hold prompts, and those stay out of logs
     parsed_json: Any = field(default=None, repr=False)
     parts: tuple[Part, ...] = field(default=(), repr=False)
+    base_url: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.headers, Headers):
@@ -147,6 +149,21 @@ class HttpPayload:
         """
         text = json.dumps(body, allow_nan=False).encode()
         return cls(uri, Headers({"Content-Type": "application/json"}), text, json.loads(text))
+
+    @classmethod
+    def multipart(cls, uri: str, fields: Mapping[str, object], files: Iterable[Part]) -> HttpPayload:
+        """A POST request with a multipart/form-data body.
+
+        Args:
+            uri: path and query.
+            fields: name -> value of each text part; numbers and booleans are written as in JSON.
+            files: the uploads.
+        """
+        texts = [
+            Part(name, (value if isinstance(value, str) else json.dumps(value)).encode())
+            for name, value in fields.items()
+        ]
+        return cls(uri, Headers({"Content-Type": "multipart/form-data"}), parts=(*texts, *files))
 
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object.

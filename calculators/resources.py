@@ -16,6 +16,7 @@ from graph_runtime.errors import Problem, raise_problems
 if TYPE_CHECKING:
     from calculators.image_gen.loading import LoadedModels, Node
     from calculators.image_gen.process_lane import Supervision
+    from calculators.image_gen.request_rules import RequestSettings
 
 IMAGE_GEN: Final = "ImageGenCalculator"
 
@@ -61,7 +62,7 @@ class Resources:
 
     def aliases(self) -> tuple[str, ...]:
         """Further names under which requests may ask for the graph: those of LoRA adapters."""
-        return tuple(alias for each in self._loaded for alias in each.aliases())
+        return tuple(dict.fromkeys(alias for each in self._loaded for alias in each.aliases()))
 
     def close(self) -> None:
         """Unload everything; runs that still use it get errors. Closing twice is fine."""
@@ -87,6 +88,7 @@ def load_resources(
     cache_dir: str | os.PathLike[str] | None = None,
     lanes: int = 1,
     idle_unload_s: float | None = None,
+    requests: RequestSettings | None = None,
 ) -> Resources:
     """Load what the nodes of a graph need; for a graph that needs nothing, an empty Resources.
 
@@ -99,6 +101,7 @@ def load_resources(
         cache_dir: where OpenVINO keeps compiled models, so that the next load is quicker; a node's ``plugin_config`` wins.
         lanes: how many copies of each model to load; that many generations go on at once.
         idle_unload_s: give a model's memory back after so many seconds without a request; the next one loads it again.
+        requests: what requests may ask for beyond what the graph says.
 
     Raises:
         ValueError: ``lane`` or ``lanes`` is none of these.
@@ -122,6 +125,7 @@ def load_resources(
         cache_dir=None if cache_dir is None else os.fspath(cache_dir),
         lanes=lanes,
         idle_unload_s=idle_unload_s,
+        requests=requests,
     )
     raise_problems("The nodes of this graph cannot get what they need.", problems)
     assert loaded is not None  # there were no problems

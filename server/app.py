@@ -6,16 +6,21 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from aiohttp import web
 
 from graph_runtime import register_options
 from server.backend import Backend
+from server.clock import Clock, SystemClock
+from server.config_file import read_config_file
 from server.departures import departures
 from server.discovery import find_servables, models_dir
 from server.health_routes import live, ready
-from server.keys import BACKEND, SERVABLES, SETTINGS
+from server.image_routes import send_image
+from server.image_store import ImageStore
+from server.keys import BACKEND, CLOCK, IMAGE_STORE, SERVABLES, SETTINGS
 from server.local_backend import LocalBackend, in_thread
 from server.middleware import MIDDLEWARES, add_headers
 from server.openai_routes import call_graph, list_models, retrieve_model
@@ -26,34 +31,61 @@ from server.settings import Settings
 _log = logging.getLogger("graph_runtime.server")
 
 
-def build_app(settings: Settings) -> web.Application:
+def build_app(settings: Settings, clock: Clock | None = None) -> web.Application:
     """The server as an aiohttp application: to be run by ``server.cli``, or mounted in another one with ``add_subapp``.
 
     Nothing is read from disk before the application starts. Models load in the background after that.
 
+    Args:
+        settings: all that can be set.
+        clock: for deadlines, keep-alive lines and the time that pictures are kept; the system's unless given.
+
     Raises (at start):
         OSError: the model folder is not there, or is no folder.
         GraphError: a file of ``options_proto`` cannot be used.
+        OSError: the model folder is not there, or is no folder; the folder for pictures cannot be written to.
+        SettingsError: the model folder's config.json says something that cannot be.
     """
     app = web.Application(middlewares=MIDDLEWARES)
     app[SETTINGS] = settings
+    app[CLOCK] = SystemClock() if clock is None else clock
     app.add_routes([
         web.get("/", show_page),
         web.get("/v2/health/live", live),
         web.get("/v2/health/ready", ready),
         web.get("/{version:v1|v3|v3/v1}/models", list_models),
         web.get("/{version:v1|v3|v3/v1}/models/{model:.+}", retrieve_model),
+        web.get("/{version:v1|v3}/images/files/{name}", send_image),
         web.post("/{version:v1|v3}/{call:.+}", call_graph),
     ])  # fmt: skip
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(stop_runs)
-    app.cleanup_ctx.extend([backend, servables, departures])
+    app.cleanup_ctx.extend([image_store, backend, servables, departures])
     return app
+
+
+async def image_store(app: web.Application) -> AsyncIterator[None]:
+    """Cleanup context: the pictures behind URLs, where there is a folder for them."""
+    settings, clock = app[SETTINGS], app[CLOCK]
+    app[IMAGE_STORE] = None
+    if settings.image_store is None:
+        yield
+        return
+    folder = settings.image_store
+    app[IMAGE_STORE] = store = await in_thread(
+        "clean the image store",
+        lambda: ImageStore(folder, settings.image_url_ttl_s, settings.image_store_bytes, clock),
+    )
+    sweeping = asyncio.create_task(store.sweep_for_ever(), name="sweep the image store")
+    yield
+    sweeping.cancel()
+    with suppress(asyncio.CancelledError):
+        await sweeping
 
 
 async def backend(app: web.Application) -> AsyncIterator[None]:
     """Cleanup context: who runs graphs."""
-    app[BACKEND] = made = LocalBackend(app[SETTINGS])
+    app[BACKEND] = made = LocalBackend(app[SETTINGS], clock=app[CLOCK], store=app[IMAGE_STORE])
     yield
     for line in await made.close():
         _log.error("%s", line)
@@ -65,9 +97,13 @@ async def servables(app: web.Application) -> AsyncIterator[None]:
     folder = models_dir(settings.models)
     for file in settings.options_proto:
         await in_thread("register options", partial(register_options, file))
+    config = await in_thread("read config.json", lambda: read_config_file(folder))
     specs = await in_thread("find graphs", lambda: find_servables(folder))
+    specs = [replace(spec, model=config.of(spec.name)) for spec in specs]
     if not specs:
         _log.warning("no graph.pbtxt in or below %s: there is nothing to serve", folder)
+    for line in config.unknown_models(spec.name for spec in specs):
+        _log.warning("%s", line)
     app[SERVABLES] = found = Servables(app[BACKEND], specs, settings.load_wait_s)
     loading = asyncio.create_task(found.load_all(), name="load servables")
     yield

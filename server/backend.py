@@ -21,15 +21,21 @@ class Handle:
     name: str
     key: int
     interface: GraphInterface
+    aliases: tuple[str, ...] = ()
+    """Further names under which requests may ask for it: those of its LoRA adapters."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One run: a packet for each named input stream (at timestamp 0), and side packets beside the servable's own."""
+    """One run: a packet for each named input stream (at timestamp 0), and side packets beside the servable's own.
+
+    After ``timeout_s`` seconds it is cancelled, wherever it is by then; 0 sets no limit.
+    """
 
     run_id: str
     inputs: Mapping[str, Any]
     side_packets: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float = 0.0
 
 
 class Event(NamedTuple):
@@ -49,6 +55,10 @@ class Occupancy(NamedTuple):
 
 class RunCancelledError(Exception):
     """The run was cancelled by somebody other than its caller; the text says why."""
+
+
+class DeadlineError(RunCancelledError):
+    """The run took longer than its ``timeout_s``."""
 
 
 class StoppedError(RunCancelledError):
@@ -71,7 +81,7 @@ class Backend(Protocol):
 
         Raises:
             GraphError: the run failed.
-            RunCancelledError: ``cancel`` ended it, or ``stop`` did (StoppedError).
+            RunCancelledError: ``cancel`` ended it, or its time was over (DeadlineError), or ``stop`` did (StoppedError).
         """
         ...
 

@@ -37,6 +37,7 @@ Make a picture from a text, without a server: the model's graph runs once in thi
 
     graph-runtime generate "a red circle on a blue background" -o circle.png
     graph-runtime generate "a small pink star on a black background" -o star.png -n 4 --seed 7
+    graph-runtime generate "a green circle" --image circle.png --strength 0.7 -o green.webp
 """
 
 CHECK_HELP = """\
@@ -182,7 +183,7 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what the picture shall show")
     _add_flag(
         parser, "-o", "--output", dest="output", metavar="FILE.png", type=Path, required=True,
-        help="where the picture goes; with -n, FILE-1.png, FILE-2.png, ...",
+        help="where the picture goes, as PNG, JPEG or WebP by its ending; with -n, FILE-1.png, FILE-2.png, ...",
     )  # fmt: skip
     _add_flag(
         parser, "--model", dest="model", metavar="NAME",
@@ -223,6 +224,28 @@ def _add_generate(commands: Any) -> None:
     )
     _add_flag(
         parser, "--negative-prompt", dest="negative_prompt", metavar="TEXT", help="what the picture shall not show"
+    )
+    _add_flag(
+        parser, "--image", dest="image", metavar="FILE", type=Path, help="a picture to start from, instead of nothing"
+    )
+    _add_flag(
+        parser,
+        "--mask",
+        dest="mask",
+        metavar="FILE",
+        type=Path,
+        help="what of the picture to draw anew: the transparent parts, or the white ones of a mask without transparency",
+    )
+    _add_flag(
+        parser,
+        "--strength",
+        dest="strength",
+        metavar="X",
+        type=_type(_finite),
+        help="how far to go from the picture, from 0 to 1 (default: the model's)",
+    )
+    _add_flag(
+        parser, "--lora", dest="lora", metavar="ALIAS", help="draw with this adapter of the graph, or blend of adapters"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 

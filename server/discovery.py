@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from server.config_file import ModelSettings
 
 GRAPH_FILE = "graph.pbtxt"
 _MAX_DEPTH = 16
@@ -25,11 +27,13 @@ class ServableSpec:
         name: the model name of requests, such as ``shapes`` or ``OpenVINO/FLUX.1-schnell-int4-ov``.
         graph_file: absolute path of its graph.pbtxt.
         created: when the graph file was last changed, in whole seconds since 1970; does not move with server starts.
+        model: what config.json says of it.
     """
 
     name: str
     graph_file: Path
     created: int
+    model: ModelSettings = field(default_factory=ModelSettings)
 
     @property
     def base_dir(self) -> Path:

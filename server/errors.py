@@ -4,6 +4,7 @@
 
     RequestError, also as the cause of a GraphError    its own status, type, param, code
     StoppedError                                       503, code "shutting_down"
+    DeadlineError                                      504, code "request_timeout"
     RunCancelledError, for another reason              499, code "request_cancelled"
     aiohttp's HTTPException                            its own status (unknown path, wrong method, ...)
     a body that breaks off or cannot be decoded        400
@@ -21,7 +22,7 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from calculators.http_payload import RequestError
-from server.backend import RunCancelledError, StoppedError
+from server.backend import DeadlineError, RunCancelledError, StoppedError
 from server.refusal import refusal_in
 
 NO_RETRY = ("x-should-retry", "false")
@@ -42,6 +43,14 @@ def describe(error: BaseException, request_id: str) -> RequestError:
             type="server_error",
             code="shutting_down",
             headers=(("Retry-After", "5"),),
+        )
+    if isinstance(error, DeadlineError):
+        return RequestError(
+            f"The request was cancelled: {error}.",
+            status=504,
+            type="server_error",
+            code="request_timeout",
+            headers=(NO_RETRY,),
         )
     if isinstance(error, RunCancelledError):
         # Source of the number: it is what proxies log for a cancelled request, and no client repeats it.

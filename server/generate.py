@@ -18,7 +18,8 @@ from typing import Any
 from tqdm import tqdm
 
 from calculators import load_resources
-from calculators.http_payload import HttpPayload, RequestError
+from calculators.http_payload import HttpPayload, Part, RequestError
+from calculators.image_gen.request import EDITS, GENERATIONS
 from graph_runtime import CalculatorGraph, GraphError, Packet, Plan
 from graph_runtime.config import read_graph
 from server.discovery import GRAPH_FILE, ServableSpec, find_servables, models_dir
@@ -27,15 +28,20 @@ from server.refusal import refusal_in
 from server.settings import Settings, SettingsError
 from server.terminal import complain, say
 
-URI = "/v3/images/generations"
+FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+"""How a file's name ends -> the format that it is written in."""
+
 _FLAGS = {
     "guidance_scale": "--guidance",
+    "image": "--image",
+    "mask": "--mask",
     "n": "-n",
     "negative_prompt": "--negative-prompt",
     "num_inference_steps": "--steps",
     "prompt": "PROMPT",
     "rng_seed": "--seed",
     "size": "--size",
+    "strength": "--strength",
 }
 """Field of a request -> what gives it on the command line."""
 
@@ -49,7 +55,7 @@ def generate(arguments: argparse.Namespace) -> int:
     try:
         files = _files(arguments.output, arguments.count, arguments.overwrite)
         spec = _choose(arguments.model, Settings.resolve(vars(arguments), os.environ).models)
-        answer = _run(spec, _body(spec.name, arguments))
+        answer = _run(spec, _request(spec.name, arguments))
         pictures = answer["data"]
         if len(pictures) != len(files):
             return _fail(f"the model made {len(pictures)} pictures, not {len(files)}", 1)
@@ -88,8 +94,8 @@ def _files(output: Path, count: int, overwrite: bool) -> list[Path]:
     """The files to write, checked before the work begins: minutes of work must not end in a missing folder."""
     if count < 1:
         raise UsageError(f"-n {count}: give 1 or more")
-    if output.suffix.lower() != ".png":
-        raise UsageError(f"{output}: pictures are written as PNG; give a name that ends with .png")
+    if output.suffix.lower() not in FORMATS:
+        raise UsageError(f"{output}: give a name that ends with one of {', '.join(FORMATS)}")
     if not output.parent.is_dir():
         raise UsageError(f"{output}: the folder {output.parent} does not exist")
     if not os.access(output.parent, os.W_OK):
@@ -129,10 +135,10 @@ def _choose(model: str | None, models: Path | None) -> ServableSpec:
     return specs[model]
 
 
-def _body(model: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def _request(model: str, arguments: argparse.Namespace) -> HttpPayload:
     """The request, as a client would send it; what is not given is left to the graph."""
     fields = {
-        "model": model,
+        "model": arguments.lora or model,
         "prompt": arguments.prompt,
         "n": arguments.count,
         "size": arguments.size,
@@ -140,11 +146,21 @@ def _body(model: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "rng_seed": arguments.seed,
         "guidance_scale": arguments.guidance,
         "negative_prompt": arguments.negative_prompt,
+        "strength": arguments.strength,
+        "output_format": FORMATS[arguments.output.suffix.lower()],
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if arguments.image is None and arguments.mask is None:
+        return HttpPayload.json(GENERATIONS[0], fields)
+    uploads = {"image": arguments.image, "mask": arguments.mask}
+    try:
+        files = [Part(name, file.read_bytes(), file.name) for name, file in uploads.items() if file is not None]
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}") from None
+    return HttpPayload.multipart(EDITS[0], fields, files)
 
 
-def _run(spec: ServableSpec, body: dict[str, Any]) -> dict[str, Any]:
+def _run(spec: ServableSpec, request: HttpPayload) -> dict[str, Any]:
     plan = Plan(spec.graph_file)
     interface = interface_of(plan)
     if not interface.makes_images:
@@ -169,7 +185,7 @@ def _run(spec: ServableSpec, body: dict[str, Any]) -> dict[str, Any]:
             bar.reset()  # its clock too: loading is no step
             try:
                 graph.start_run(resources.side_packets)
-                graph.add_packet_to_input_stream(source.name, Packet(HttpPayload.json(URI, body)).at(0))
+                graph.add_packet_to_input_stream(source.name, Packet(request).at(0))
                 graph.close_all_packet_sources()
                 graph.wait_until_done()
             except GraphError:

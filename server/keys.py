@@ -5,12 +5,16 @@ from __future__ import annotations
 from aiohttp import web
 
 from server.backend import Backend
+from server.clock import Clock
+from server.image_store import ImageStore
 from server.servables import Servables
 from server.settings import Settings
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
 BACKEND: web.AppKey[Backend] = web.AppKey("BACKEND", Backend)
 SERVABLES = web.AppKey("SERVABLES", Servables)
+CLOCK: web.AppKey[Clock] = web.AppKey("CLOCK", Clock)
+IMAGE_STORE: web.AppKey[ImageStore | None] = web.AppKey("IMAGE_STORE")
 
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 MODEL = web.RequestKey("MODEL", str)

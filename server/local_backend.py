@@ -13,10 +13,12 @@ from contextlib import suppress
 from typing import TypeVar
 
 from calculators import Resources, load_resources
+from calculators.image_gen.request_rules import ImageStore, RequestSettings
 from graph_runtime import CalculatorGraph, Packet, Plan
 from graph_runtime.config import read_graph
 from graph_runtime.errors import raise_problems
-from server.backend import Event, Handle, Occupancy, RunCancelledError, RunRequest, StoppedError
+from server.backend import DeadlineError, Event, Handle, Occupancy, RunCancelledError, RunRequest, StoppedError
+from server.clock import Clock, SystemClock
 from server.discovery import GRAPH_FILE, ServableSpec
 from server.interface import interface_of, unservable
 from server.settings import Settings
@@ -32,8 +34,10 @@ class LocalBackend:
     See :class:`server.backend.Backend` for what the methods promise.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, store: ImageStore | None = None) -> None:
         self._settings = settings
+        self._clock = SystemClock() if clock is None else clock
+        self._store = store
         self._pool = ThreadPoolExecutor(settings.run_threads, thread_name_prefix="graph-run")
         self._slots = asyncio.Semaphore(settings.run_threads)
         self._loaded: dict[int, _Loaded] = {}
@@ -43,8 +47,13 @@ class LocalBackend:
 
     async def load(self, spec: ServableSpec) -> Handle:
         """Parse, validate and load, on a thread of its own."""
-        plan, resources = await in_thread(f"load {spec.name}", lambda: _load(spec), undo=lambda made: made[1].close())
-        handle = Handle(spec.name, next(self._keys), interface_of(plan))
+        requests = RequestSettings(
+            spec.model.quality, self._settings.max_upload_bytes, self._settings.max_upload_pixels, self._store
+        )
+        plan, resources = await in_thread(
+            f"load {spec.name}", lambda: _load(spec, requests), undo=lambda made: made[1].close()
+        )
+        handle = Handle(spec.name, next(self._keys), interface_of(plan), resources.aliases())
         self._loaded[handle.key] = _Loaded(spec.name, plan, resources, self._settings.runs_per_servable)
         return handle
 
@@ -55,21 +64,31 @@ class LocalBackend:
         run = _Run(self._loaded[handle.key], request)
         self._runs.add(run)
         run.loaded.add(run)
+        timer = asyncio.create_task(self._end_in_time(run)) if request.timeout_s else None
         try:
-            await run.wait_for(run.loaded.slots)
-            await run.wait_for(self._slots)
-        except BaseException:
-            self._forget(run)
-            raise
-        run.start(self._pool, self._forget)
-        try:
-            while True:
-                event = await run.next_event()
-                if event is None:
-                    break
-                yield event
+            try:
+                await run.wait_for(run.loaded.slots)
+                await run.wait_for(self._slots)
+            except BaseException:
+                self._forget(run)
+                raise
+            run.start(self._pool, self._forget)
+            try:
+                while True:
+                    event = await run.next_event()
+                    if event is None:
+                        break
+                    yield event
+            finally:
+                run.cancel(RunCancelledError("its caller left"))
         finally:
-            run.cancel(RunCancelledError("its caller left"))
+            if timer is not None:
+                timer.cancel()
+
+    async def _end_in_time(self, run: _Run) -> None:
+        limit_s = run.request.timeout_s
+        await self._clock.sleep(limit_s)
+        run.cancel(DeadlineError(f"it took longer than {limit_s:g} seconds, the most that this server allows"))
 
     def _forget(self, run: _Run) -> None:
         for semaphore in run.held:
@@ -141,12 +160,13 @@ class LocalBackend:
         return late
 
 
-def _load(spec: ServableSpec) -> tuple[Plan, Resources]:
+def _load(spec: ServableSpec, requests: RequestSettings) -> tuple[Plan, Resources]:
     # Places in error texts start at the model folder: clients see them, and need not know the rest of the path.
     label = f"{spec.name}/{GRAPH_FILE}"
     plan = Plan(spec.graph_file, file=label)
     raise_problems("This graph cannot be served.", unservable(plan))
-    return plan, load_resources(read_graph(spec.graph_file, file=label), spec.base_dir, lane="process")
+    source = read_graph(spec.graph_file, file=label)
+    return plan, load_resources(source, spec.base_dir, lane="process", requests=requests)
 
 
 class _Loaded:

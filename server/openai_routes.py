@@ -8,9 +8,9 @@ from server.backend import RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
 from server.interface import http_gap, http_ports
-from server.keys import BACKEND, MODEL, REQUEST_ID, SERVABLES, SETTINGS
-from server.payload import model_of, read_payload
-from server.replies import json_reply
+from server.keys import BACKEND, CLOCK, MODEL, REQUEST_ID, SERVABLES, SETTINGS
+from server.payload import model_of, read_payload, wants_stream
+from server.replies import event_reply, json_reply
 from server.servables import Servable, Servables
 
 OWNER = "graph-runtime"
@@ -21,36 +21,47 @@ async def call_graph(request: web.Request) -> web.StreamResponse:
     app = request.app
     # Built from the route's own parts, so that it is the same wherever the application is mounted.
     uri = f"/{request.match_info['version']}/{request.match_info['call']}"
-    payload = await read_payload(request, uri, app[SETTINGS].max_body_bytes)
+    settings = app[SETTINGS]
+    payload = await read_payload(
+        request, uri, settings.max_body_bytes, trust_forwarded_headers=settings.trust_forwarded_headers
+    )
     servables = app[SERVABLES]
     request[MODEL] = servables.find(model_of(payload)).name
     with cancel_when_client_leaves(request):
         handle = await servables.available(request[MODEL])
         source, sink = http_ports(handle.name, handle.interface)
-        events = app[BACKEND].run(handle, RunRequest(request[REQUEST_ID], {source.name: payload}))
+        run = RunRequest(request[REQUEST_ID], {source.name: payload}, timeout_s=settings.request_timeout_s)
+        events = app[BACKEND].run(handle, run)
+        if wants_stream(payload):
+            return await event_reply(request, events, sink.name, app[CLOCK])
         return await json_reply(events, sink.name)
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:
-    """GET /v1/models and /v3/models: every servable, with its state."""
+    """GET /v1/models and /v3/models: every servable, with its state, and every adapter that requests can name."""
     servables = request.app[SERVABLES]
-    return json_response({"object": "list", "data": [_model(servables, servable) for servable in servables]})
+    models = [_model(servables, servable, servable.name) for servable in servables]
+    models += [_model(servables, servable, alias) for alias, servable in sorted(servables.aliases.items())]
+    return json_response({"object": "list", "data": models})
 
 
 async def retrieve_model(request: web.Request) -> web.StreamResponse:
     """GET /v1/models/ID and /v3/models/ID; the id may hold slashes."""
     servables = request.app[SERVABLES]
-    return json_response(_model(servables, servables.find(request.match_info["model"])))
+    name = request.match_info["model"]
+    return json_response(_model(servables, servables.find(name), name))
 
 
-def _model(servables: Servables, servable: Servable) -> dict[str, str | int]:
+def _model(servables: Servables, servable: Servable, name: str) -> dict[str, str | int]:
     described: dict[str, str | int] = {
-        "id": servable.name,
+        "id": name,
         "object": "model",
         "created": servable.spec.created,
         "owned_by": OWNER,
         "state": servable.state,
     }
+    if name != servable.name:
+        described["parent"] = servable.name
     reason = servables.trouble(servable)
     if reason is not None:
         described["reason"] = reason

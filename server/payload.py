@@ -5,60 +5,114 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn, TypeVar
 
 from aiohttp import web
 
-from calculators.http_payload import Headers, HttpPayload, RequestError
+from calculators.http_payload import Headers, HttpPayload, Part, RequestError
+from server.multipart import parse_multipart
 
 MAX_DEPTH: Final = 100  # as OVMS
+MULTIPART: Final = "multipart/form-data"
 _LARGE_BYTES: Final = 32 * 1024  # from this size on parsing may hold up the event loop for some milliseconds
 _OPENING: Final = (b"[", b"{")
+_HOST: Final = re.compile(r"[A-Za-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+
+T = TypeVar("T")
 
 
-async def read_payload(request: web.Request, uri: str, max_body_bytes: int) -> HttpPayload:
+async def read_payload(
+    request: web.Request, uri: str, max_body_bytes: int, *, trust_forwarded_headers: bool = False
+) -> HttpPayload:
     """Read and parse a request for a graph.
 
     Args:
         request: the request; its body has not been read.
         uri: the path without any mount prefix, such as ``/v3/images/generations``.
         max_body_bytes: the largest body, after decompression.
+        trust_forwarded_headers: see :func:`base_url`.
 
     Raises:
-        RequestError: 415 for a body that is not JSON by its Content-Type, 413 for one that is too large, 400 for one that
-            is not a JSON object without duplicate keys, at most 100 levels deep.
+        RequestError: 415 for a body that is neither JSON nor multipart by its Content-Type, 413 for one that is too large, 400 for
+            one that is not a JSON object without duplicate keys, at most 100 levels deep, or no multipart body that is whole.
     """
-    _check_content_type(request)
+    content_type = _content_type(request)
     body = await _read_body(request, max_body_bytes)
-    if len(body) < _LARGE_BYTES:
-        parsed = parse_object(body)
-    else:
-        parsed = await asyncio.to_thread(parse_object, body)
     query = request.rel_url.raw_query_string
-    return HttpPayload(f"{uri}?{query}" if query else uri, Headers(request.headers.items()), body, parsed)
+    address = f"{uri}?{query}" if query else uri
+    headers, base = Headers(request.headers.items()), base_url(request, uri, trust_forwarded_headers)
+    if content_type == MULTIPART:
+        parts = await _off_loop(body, lambda: parse_multipart(body, headers["Content-Type"]))
+        return HttpPayload(address, headers, parts=parts, base_url=base)  # the body lives on in its parts alone
+    parsed = await _off_loop(body, lambda: parse_object(body))
+    return HttpPayload(address, headers, body, parsed, base_url=base)
+
+
+def base_url(request: web.Request, uri: str, trust_forwarded_headers: bool) -> str:
+    """How the client reaches this server: scheme, host and mount prefix, without a slash at the end.
+
+    The host is that of the Host header. What a proxy says in X-Forwarded-Proto and X-Forwarded-Host counts only where the
+    operator has said that there is a proxy: any client can write these headers.
+
+    Args:
+        request: the request.
+        uri: its path without any mount prefix.
+        trust_forwarded_headers: whether a proxy in front sets them.
+    """
+    scheme, host = request.scheme, request.host
+    if trust_forwarded_headers:  # of several proxies the first in the list is the one that the client spoke to
+        scheme = request.headers.get("X-Forwarded-Proto", scheme).partition(",")[0].strip().lower()
+        host = request.headers.get("X-Forwarded-Host", host).partition(",")[0].strip()
+    if not _HOST.fullmatch(host):
+        host = "localhost"
+    return f"{'https' if scheme == 'https' else 'http'}://{host}{request.path.removesuffix(uri)}"
+
+
+async def _off_loop(body: bytes, parse: Callable[[], T]) -> T:
+    """Parse, on a thread if that would hold up the event loop."""
+    return parse() if len(body) < _LARGE_BYTES else await asyncio.to_thread(parse)
 
 
 def model_of(payload: HttpPayload) -> str:
-    """The model that a request names.
+    """The model that a request names, in its JSON or in a part of that name.
 
     Raises:
         RequestError: 400; there is none, or it is not a string.
     """
-    parsed: Any = payload.parsed_json
+    if payload.parts:
+        parsed: Any = {part.name: _text(part) for part in payload.parts if part.name == "model"}
+    else:
+        parsed = payload.parsed_json or {}
     if "model" not in parsed:
+        where = "multipart" if payload.parsed_json is None else "JSON"
         _refuse(
-            'The model is missing: give "model" with the name of one; GET /v3/models lists them.',
+            f'model field is missing in {where} body: give "model" with the name of one; GET /v3/models lists them.',
             "missing_required_parameter",
             "model",
         )
     model = parsed["model"]
     if not isinstance(model, str):
-        _refuse(f"model has to be a string, not {_kind(model)}.", "invalid_type", "model")
+        _refuse(f"model field is not a string: it is {_kind(model)}.", "invalid_type", "model")
     if not model:
         _refuse("model is empty: give the name of one; GET /v3/models lists them.", "invalid_value", "model")
     return model
+
+
+def wants_stream(payload: HttpPayload) -> bool:
+    """Whether a request asks for a stream of events, in the way of the OpenAI API."""
+    if payload.parts:
+        return any(part.name == "stream" and part.data == b"true" for part in payload.parts)
+    return isinstance(payload.parsed_json, dict) and payload.parsed_json.get("stream") is True
+
+
+def _text(part: Part) -> str:
+    try:
+        return part.data.decode()
+    except UnicodeDecodeError:
+        _refuse(f"{part.name} field is not UTF-8 text.", "invalid_value", part.name)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -83,19 +137,17 @@ def parse_object(body: bytes) -> dict[str, Any]:
     except RequestError:
         raise
     except json.JSONDecodeError as error:
-        _refuse(
-            f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.", "invalid_json"
-        )
+        _refuse(f"Failed to parse JSON: {error.msg} at line {error.lineno}, column {error.colno}.", "invalid_json")
     except RecursionError:
         too_deep = True
     except ValueError as error:  # a whole number with thousands of digits
-        _refuse(f"The body is not valid JSON: {error}.", "invalid_json")
+        _refuse(f"Failed to parse JSON: {error}.", "invalid_json")
     if too_deep:
-        _refuse(f"The JSON body is more than {MAX_DEPTH} levels deep.", "invalid_json")
+        _refuse(f"JSON body exceeds maximum nesting depth: it has more than {MAX_DEPTH} levels.", "invalid_json")
     if too_large:
         _refuse(f"The number {too_large[0][:40]} is too large.", "invalid_json", _field_with_infinity(parsed))
     if not isinstance(parsed, dict):
-        _refuse(f'The JSON body has to be an object, such as {{"model": "..."}}, not {_kind(parsed)}.', "invalid_json")
+        _refuse(f'JSON body must be an object, such as {{"model": "..."}}, not {_kind(parsed)}.', "invalid_json")
     if b"\\u" in body:
         try:
             json.dumps(parsed, ensure_ascii=False).encode()
@@ -106,19 +158,15 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _check_content_type(request: web.Request) -> None:
-    accepted = "send the body as application/json"
+def _content_type(request: web.Request) -> str:
+    accepted = "send the body as application/json, or as multipart/form-data where it has uploads"
     given = request.headers.get("Content-Type")
     if given is None:
         raise RequestError(
             f"The Content-Type header is missing; {accepted}.", status=415, code="unsupported_media_type"
         )
-    if request.content_type == "multipart/form-data":
-        raise RequestError(
-            f"This server does not read multipart/form-data yet, so it cannot take uploaded pictures; {accepted}.",
-            status=415,
-            code="unsupported_media_type",
-        )
+    if request.content_type == MULTIPART:
+        return MULTIPART
     if request.content_type != "application/json":
         raise RequestError(
             f"Content-Type {given[:100]!r} is not accepted; {accepted}.", status=415, code="unsupported_media_type"
@@ -127,6 +175,7 @@ def _check_content_type(request: web.Request) -> None:
         raise RequestError(
             f"JSON is UTF-8; charset {request.charset!r} is not accepted.", status=415, code="unsupported_media_type"
         )
+    return request.content_type
 
 
 async def _read_body(request: web.Request, limit: int) -> bytes:

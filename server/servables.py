@@ -8,11 +8,11 @@ import enum
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from calculators.http_payload import RequestError
-from graph_runtime import GraphError
+from graph_runtime import GraphError, StatusCode
 from server.backend import Backend, Handle, Occupancy
 from server.discovery import ServableSpec
 
@@ -59,6 +59,7 @@ class Servables:
         self._backend = backend
         self._load_wait_s = load_wait_s
         self._by_name = {spec.name: Servable(spec, State.LOADING, asyncio.Event()) for spec in specs}
+        self._by_alias: dict[str, Servable] = {}
         self.settled = asyncio.Event()
         """Set when no servable is loading."""
 
@@ -83,13 +84,29 @@ class Servables:
         """How busy a servable is."""
         return Occupancy(0, 0) if servable.handle is None else self._backend.occupancy(servable.handle)
 
+    @property
+    def aliases(self) -> Mapping[str, Servable]:
+        """Further names of loaded servables -> the servable."""
+        return self._by_alias
+
     def find(self, name: str) -> Servable:
-        """The servable of a name.
+        """The servable of a name or of an alias.
 
         Raises:
-            RequestError: 404 ``model_not_found``; the text lists what there is.
+            RequestError: 404 ``model_not_found``; the text lists what there is. 503 as long as a model loads whose adapter it
+                may be.
         """
-        servable = self._by_name.get(name)
+        servable = self._by_name.get(name) or self._by_alias.get(name)
+        if servable is None and any(each.state is State.LOADING for each in self):
+            raise RequestError(
+                f"The model {_quoted(name)} does not exist, unless it is an adapter of a model that is still loading; "
+                "try again in some seconds.",
+                status=503,
+                type="server_error",
+                param="model",
+                code="model_loading",
+                headers=(("Retry-After", str(_RETRY_LOADING_S)),),
+            )
         if servable is None:
             raise RequestError(
                 f"The model {_quoted(name)} does not exist{self._suggestion(name)}",
@@ -145,7 +162,13 @@ class Servables:
     async def _load(self, servable: Servable) -> None:
         started = time.monotonic()
         try:
-            servable.handle = await self._backend.load(servable.spec)
+            handle = await self._backend.load(servable.spec)
+            try:
+                self._take_aliases(servable, handle)
+            except GraphError:
+                await self._backend.unload(handle)
+                raise
+            servable.handle = handle
         except Exception as error:
             servable.reason = public_reason(error, servable.spec)
             servable.state = State.FAILED
@@ -158,12 +181,30 @@ class Servables:
             _log.info("model %s is available after %.1f s", servable.name, time.monotonic() - started)
         servable.settled.set()
 
+    def _take_aliases(self, servable: Servable, handle: Handle) -> None:
+        """Make a servable known under its aliases.
+
+        Raises:
+            GraphError: another servable has one of them.
+        """
+        for alias in handle.aliases:
+            owner = self._by_name.get(alias) or self._by_alias.get(alias)
+            if owner is not None:
+                whose = "its own name" if owner is servable else f"a name of the model {_quoted(owner.name)}"
+                raise GraphError(
+                    f"{servable.name}: the adapter alias {_quoted(alias)} is {whose} too; requests choose by these names, so "
+                    "that each can be there once",
+                    code=StatusCode.ALREADY_EXISTS,
+                )
+        self._by_alias.update(dict.fromkeys(handle.aliases, servable))
+
     def _suggestion(self, name: str) -> str:
-        if not self._by_name:
+        names = [*self._by_name, *self._by_alias]
+        if not names:
             return "; this server has no models."
-        near = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.6)
-        shown = ", ".join(list(self._by_name)[:_NAMES_SHOWN])
-        more = f" and {len(self) - _NAMES_SHOWN} more" if len(self) > _NAMES_SHOWN else ""
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+        shown = ", ".join(names[:_NAMES_SHOWN])
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         hint = f"; did you mean {_quoted(near[0])}?" if near else "."
         return f"{hint} This server has: {shown}{more}"
 

@@ -21,12 +21,13 @@ from aiohttp import web
 
 from graph_runtime import GraphError
 from server.app import build_app
+from server.config_file import read_config_file
 from server.discovery import GRAPH_FILE, bundled_models_dir, models_dir
 from server.keys import SERVABLES
 from server.page import first_curl
 from server.protocol import Protocol
 from server.servables import Servables, State
-from server.settings import Settings, misspelt_variables
+from server.settings import Settings, SettingsError, misspelt_variables
 from server.terminal import complain, say
 
 _BACKLOG = 1024
@@ -50,7 +51,9 @@ def serve(settings: Settings) -> int:
         _log.warning("%s", line)
     try:
         settings = replace(settings, models=models_dir(settings.models))
-    except OSError as error:
+        assert settings.models is not None
+        read_config_file(settings.models)
+    except (OSError, SettingsError) as error:
         complain("serve", str(error))
         return 2
     try:
@@ -63,18 +66,25 @@ def serve(settings: Settings) -> int:
             closing.enter_context(each)
         try:
             asyncio.run(_serve(settings, listening))
-        except GraphError as error:  # of --options_proto: graphs themselves fail one by one, and the server goes on
+        except (StartError, GraphError) as error:  # not for graphs: they fail one by one, and the server goes on
             complain("serve", str(error))
             return 2
     _end_stuck_threads()
     return 0
 
 
+class StartError(Exception):
+    """The server could not begin; the text is for the operator."""
+
+
 async def _serve(settings: Settings, listening: list[socket.socket]) -> None:
     stop = _stop_signal()
     app = build_app(settings)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=settings.shutdown_grace_s)
-    await runner.setup()
+    try:
+        await runner.setup()
+    except OSError as error:
+        raise StartError(str(error)) from error
     loop = asyncio.get_running_loop()
     assert runner.server is not None  # setup made it
     connection = partial(

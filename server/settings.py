@@ -15,6 +15,7 @@ from typing import Any
 ENVIRONMENT_PREFIX = "GRAPH_RUNTIME_"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIB = 1024 * 1024
+MOST_UPLOAD_PIXELS = 64_000_000
 
 
 class SettingsError(ValueError):
@@ -42,6 +43,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _pixels(text: str) -> int:
+    number = _positive(text)
+    if number > MOST_UPLOAD_PIXELS:
+        raise ValueError(f"{text!r} is too large; lanes decode pictures of {MOST_UPLOAD_PIXELS} pixels at most")
+    return number
+
+
 def _seconds(text: str) -> float:
     try:
         number = float(text)
@@ -50,6 +58,13 @@ def _seconds(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise ValueError(f"{text!r} is not a number of seconds; give 0 or more")
     return number
+
+
+def _boolean(text: str) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return words[text.lower()]
 
 
 def _log_level(text: str) -> str:
@@ -114,6 +129,43 @@ class Settings:
     )
     load_wait_s: float = field(
         default=30.0, metadata=_about("how long a request waits for a model that still loads", _seconds, "SECONDS")
+    )
+    request_timeout_s: float = field(
+        default=0.0,
+        metadata=_about(
+            "how long a request may take, waiting included, before it is cancelled; 0 sets no limit",
+            _seconds,
+            "SECONDS",
+        ),
+    )
+    max_upload_bytes: int = field(
+        default=50 * MIB, metadata=_about("largest picture or mask that may be uploaded, as a file", _positive, "BYTES")
+    )
+    max_upload_pixels: int = field(
+        default=MOST_UPLOAD_PIXELS, metadata=_about("largest picture or mask, as width times height", _pixels, "PIXELS")
+    )
+    image_store: Path | None = field(
+        default=None,
+        metadata=_about(
+            "folder for the pictures of requests with response_format url, which are refused without one; it belongs to "
+            "this server alone",
+            Path,
+            "DIR",
+        ),
+    )
+    image_store_bytes: int = field(
+        default=1024 * MIB, metadata=_about("room for these pictures; the oldest go first", _positive, "BYTES")
+    )
+    image_url_ttl_s: float = field(
+        default=3600.0, metadata=_about("how long these pictures can be fetched", _seconds, "SECONDS")
+    )
+    trust_forwarded_headers: bool = field(
+        default=False,
+        metadata=_about(
+            "whether a proxy in front sets X-Forwarded-Proto and X-Forwarded-Host, for the URLs of pictures",
+            _boolean,
+            "true|false",
+        ),
     )
     shutdown_grace_s: float = field(
         default=10.0, metadata=_about("how long a shutdown waits for cancelled runs to end", _seconds, "SECONDS")

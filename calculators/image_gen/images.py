@@ -126,7 +126,7 @@ def _opened(file: bytes, param: str) -> Iterator[Image.Image]:
 def _refuse_file(param: str, reason: str) -> NoReturn:
     refuse(
         param,
-        f"{param} cannot be read: it must be a PNG, JPEG or WebP file, complete and undamaged: {reason}",
+        f"Image parsing failed: {param} cannot be read: it must be a PNG, JPEG or WebP file, complete and undamaged: {reason}",
         "invalid_image",
     )
 

@@ -17,6 +17,7 @@ from calculators.image_gen.lane_group import LaneGroup
 from calculators.image_gen.options import MODELS_PATH_MISSING, CheckedOptions, LoadSettings, Place, read_options
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.process_lane import ProcessLane, Supervision
+from calculators.image_gen.request_rules import RequestSettings
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import find_options
@@ -93,6 +94,7 @@ def load_nodes(
     cache_dir: str | None = None,
     lanes: int = 1,
     idle_unload_s: float | None = None,
+    requests: RequestSettings | None = None,
 ) -> tuple[LoadedModels | None, list[Problem]]:
     """Load the models of all nodes; those with equal settings share one.
 
@@ -100,7 +102,7 @@ def load_nodes(
     """
     problems = _repeated_names(nodes)
     checked = [(node, _read_node(node, base_dir, cache_dir)) for node in nodes]
-    problems += [problem for _, each in checked for problem in each.problems]
+    problems += [problem for _, each in checked for problem in [*each.problems, *_preset_problems(requests, each)]]
     if problems:
         return None, problems
     idle = None if idle_unload_s is None else IdleUnload(idle_unload_s)
@@ -124,7 +126,9 @@ def load_nodes(
                 except LoadError as error:
                     problems.append(_load_problem(error, node))
                     continue
-            pipelines[name] = Pipelines(settings, model, loaded[settings.load], on_step=_step_of(name, on_step))
+            pipelines[name] = Pipelines(
+                settings, model, loaded[settings.load], on_step=_step_of(name, on_step), requests=requests
+            )
     except BaseException:
         problems.append(Problem("interrupted"))  # so that the lanes are closed below
         raise
@@ -148,6 +152,21 @@ def _make_lanes(make: Callable[[], Lane], count: int) -> Lane:
             lane.close()
         raise
     return LaneGroup(made)
+
+
+def _preset_problems(requests: RequestSettings | None, checked: CheckedOptions) -> list[Problem]:
+    """Presets of the server's with more steps than the node allows."""
+    if requests is None or checked.settings is None or checked.model is None:
+        return []
+    limit = min(checked.settings.max_num_inference_steps, checked.model.num_train_timesteps)
+    return [
+        Problem(
+            f'the quality preset "{name}" has {steps} steps, and the most that this model takes is {limit}',
+            hint="mend config.json, or raise max_num_inference_steps",
+        )
+        for name, steps in requests.quality.items()
+        if steps > limit
+    ]
 
 
 def _was_left_out(problem: Problem, node: CalculatorGraphConfig.Node) -> bool:

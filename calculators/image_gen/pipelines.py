@@ -11,7 +11,7 @@ from calculators.image_gen.generation import GenerationRequest, GenerationResult
 from calculators.image_gen.lane import Lane
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import NodeSettings
-from calculators.image_gen.request import RequestRules
+from calculators.image_gen.request_rules import RequestRules, RequestSettings
 
 _SEED_BITS = 32
 
@@ -27,7 +27,7 @@ class Pipelines:
     Attributes:
         settings: the node's options.
         model: what the model folder says.
-        rules: both, for ``request.parse_generation``.
+        rules: both, and what the server adds, for ``request.parse_request``.
     """
 
     def __init__(
@@ -37,11 +37,12 @@ class Pipelines:
         lane: Lane,
         *,
         on_step: OnStep | None = None,
+        requests: RequestSettings | None = None,
         choose_seed: Callable[[], int] = random_seed,
     ) -> None:
         self.settings = settings
         self.model = model
-        self.rules = RequestRules(settings, model)
+        self.rules = RequestRules(settings, model, requests or RequestSettings())
         self._lane = lane
         self._on_step = on_step
         self._choose_seed = choose_seed
@@ -54,7 +55,7 @@ class Pipelines:
         on_step: OnStep | None = None,
         on_partial: OnPartial | None = None,
     ) -> GenerationResult:
-        """Draw the pictures of a request that ``parse_generation`` made; waits for the lane.
+        """Draw the pictures of a request that ``parse_request`` made; waits for the lane.
 
         Args:
             request: without a seed, it gets a random one; the result names it.

@@ -1,135 +1,128 @@
-"""The fields of an images request -> one GenerationRequest; every refusal names its field.
+"""An images request, as it was sent -> what to draw, and how to answer; every refusal names its field.
 
-Field names are those of the OpenAI images API and of OVMS; key phrases of the error texts are OVMS's, so that clients which
-look for them go on working. What is accepted although it changes nothing is listed in ``GenerationRequest.ignored``.
+One parser serves both endpoints. Field names are those of the OpenAI images API and of OVMS; key phrases of the error texts are
+OVMS's, so that clients which look for them go on working. What is accepted although it changes nothing is listed in
+``GenerationRequest.ignored``. ``request_fields`` reads the values, ``request_size`` chooses the size, ``uploads`` looks at files.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from calculators.image_gen.generation import GenerationRequest
+from calculators.http_payload import HttpPayload, RequestError
+from calculators.image_gen.adapters import choose_adapters
+from calculators.image_gen.generation import GenerationRequest, Kind
 from calculators.image_gen.model_folder import ModelInfo
-from calculators.image_gen.options import NodeSettings
-from calculators.image_gen.request_values import (
-    read_any,
-    read_boolean,
-    read_float,
-    read_int,
-    read_int64,
-    read_seed,
-    read_size_t,
-    read_text,
-    refuse,
-    shortened,
+from calculators.image_gen.request_fields import (
+    IGNORED_IMAGE,
+    Endpoint,
+    Form,
+    read_json_form,
+    read_multipart_form,
 )
-from calculators.image_gen.resolution import Resolution, parse_resolution
-from calculators.image_gen.sizes import size_problem
+from calculators.image_gen.request_rules import RequestRules
+from calculators.image_gen.request_size import choose_size
+from calculators.image_gen.request_values import refuse, shortened
+from calculators.image_gen.uploads import read_header
+
+GENERATIONS: Final = ("/v3/images/generations", "/v1/images/generations")
+EDITS: Final = ("/v3/images/edits", "/v1/images/edits")
+
+_FORMATS: Final = ("png", "jpeg", "webp")
+_LOSSY: Final = ("jpeg", "webp")
+_MOST_PARTIAL_IMAGES: Final = 3
+_DEFAULT_QUALITY: Final = ("auto", "standard")
+"""What clients send who do not care; the steps are then the node's."""
+_NO_EFFECT: Final = (IGNORED_IMAGE, "moderation", "safety_identifier", "user")
+_PIPELINES: Final[Mapping[Kind, str]] = {
+    "text to image": "Text-to-image",
+    "image to image": "Image-to-image",
+    "inpainting": "Inpainting",
+}
+_ASK_FOR: Final[Mapping[Kind, str]] = {
+    "text to image": "generations",
+    "image to image": "edits without a mask",
+    "inpainting": "edits with a mask",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class RequestRules:
-    """What a node allows: its settings and its model."""
+class AnswerForm:
+    """How a request wants its answer.
 
-    settings: NodeSettings
-    model: ModelInfo
+    Attributes:
+        endpoint: where it was sent.
+        stream: whether as a stream of events.
+        urls: whether with URLs in the place of pictures.
+        quality, background: as the request gives them, or None.
+        safety_identifier: the caller's name for its user, to be given back.
+    """
 
-
-_READERS: Final[Mapping[str, Callable[[str, Any], Any]]] = MappingProxyType(
-    {
-        "model": read_text,
-        "prompt": read_text,
-        "prompt_2": read_text,
-        "prompt_3": read_text,
-        "negative_prompt": read_text,
-        "negative_prompt_2": read_text,
-        "negative_prompt_3": read_text,
-        "size": read_text,
-        "width": read_int64,
-        "height": read_int64,
-        "n": read_int,
-        "num_images_per_prompt": read_int,
-        "num_inference_steps": read_size_t,
-        "rng_seed": read_seed,
-        "guidance_scale": read_float,
-        "strength": read_float,
-        "max_sequence_length": read_int,
-        "response_format": read_text,
-        "lora_alphas": read_any,
-        "image": read_any,
-        "quality": read_text,
-        "background": read_text,
-        "output_format": read_text,
-        "output_compression": read_int,
-        "style": read_text,
-        "moderation": read_text,
-        "user": read_text,
-        "safety_identifier": read_text,
-        "stream": read_boolean,
-        "partial_images": read_int,
-    }
-)
-"""Every field with a meaning here -> how its value is read. All others are refused."""
-
-_SAME_AS_OURS: Final[Mapping[str, frozenset[Any]]] = MappingProxyType(
-    {
-        "quality": frozenset({"auto", "standard"}),
-        "background": frozenset({"auto", "opaque"}),
-        "output_format": frozenset({"png"}),
-        "output_compression": frozenset(),
-        "style": frozenset(),
-        "stream": frozenset({False}),
-        "partial_images": frozenset({0}),
-    }
-)
-"""OpenAI fields of which only those values are accepted that mean what is done anyway."""
-
-_OF_OTHERS: Final = frozenset(
-    {"complexity", "frame_count", "frame_duration_ms", "input_fidelity", "markup", "mask", "svg"}
-)
-"""OpenAI fields that have no meaning here."""
-
-_MODERATION: Final = frozenset({"auto", "low"})
-_NO_EFFECT: Final = ("image", "moderation", "safety_identifier", "user")
-_MISTAKEN: Final = MappingProxyType(
-    {
-        "seed": "rng_seed",
-        "steps": "num_inference_steps",
-        "num_steps": "num_inference_steps",
-        "cfg_scale": "guidance_scale",
-    }
-)
+    endpoint: Endpoint
+    stream: bool = False
+    urls: bool = False
+    quality: str | None = None
+    background: str | None = None
+    safety_identifier: str | None = None
 
 
-def parse_generation(body: Mapping[str, Any], rules: RequestRules) -> GenerationRequest:
-    """A request to make pictures from a text, from the JSON object that was sent.
+@dataclass(frozen=True, slots=True)
+class ImagesRequest:
+    """A request that has passed every check."""
+
+    generation: GenerationRequest
+    answer: AnswerForm
+
+
+def parse_request(payload: HttpPayload, rules: RequestRules) -> ImagesRequest:
+    """A request to draw pictures from a text, or from a picture and a text.
 
     Raises:
-        RequestError: 400; ``param`` names the field at fault.
+        RequestError: 404 for another address, else 400; ``param`` names the field at fault.
     """
-    for name in body:
-        if name not in _READERS and (name not in _OF_OTHERS or body[name] is not None):
-            _refuse_unknown(name)
-    # null means absent: clients of OpenAI's API write out what they leave open.
-    given = {name: value for name, value in body.items() if name in _READERS and value is not None}
-    if "prompt" not in given:
-        refuse("prompt", "prompt field is missing in JSON body", "missing_required_parameter")
-    values = {name: _READERS[name](name, value) for name, value in given.items()}
-    _check_openai_values(values)
-    _check_strength(values)
-    _check_lora(values)
-    guidance = values.get("guidance_scale")
-    _check_prompts(values, guidance, rules.model)
-    size = _size(values, rules)
-    length = _sequence_length(values, rules.model)
-    ignored: list[str] = [name for name in _NO_EFFECT if name in values]
+    if payload.uri.startswith(GENERATIONS):
+        return check_form(read_json_form(payload), rules)
+    if payload.uri.startswith(EDITS):
+        return check_form(read_multipart_form(payload), rules)
+    raise RequestError(
+        f"Unsupported URI: {shortened(payload.uri)}; this model answers {' and '.join((*GENERATIONS, *EDITS))}",
+        status=404,
+        code="unknown_url",
+    )
+
+
+def check_form(form: Form, rules: RequestRules) -> ImagesRequest:
+    """Apply the rules to a request whose values have been read.
+
+    Raises:
+        RequestError: 400.
+    """
+    values, model = form.values, rules.model
+    if "prompt" not in values:
+        body = "JSON" if form.endpoint == "generations" else "multipart"
+        refuse("prompt", f"prompt field is missing in {body} body", "missing_required_parameter")
+    image, mask = _uploads(form)
+    kind: Kind = "text to image" if image is None else "image to image" if mask is None else "inpainting"
+    _check_kind(kind, model)
+    upload = None if image is None else read_header("image", image, rules.requests)
+    if mask is not None:
+        read_header("mask", mask, rules.requests)
+    guidance = _guidance(values, rules)
+    _check_prompts(values, guidance, model)
+    length = _sequence_length(values, model)
+    ignored = [name for name in _NO_EFFECT if name in values]
     if "max_sequence_length" in values and length is None:
         ignored.append("max_sequence_length")
-    return GenerationRequest(
+    num_images = _num_images(values, rules)
+    size = choose_size(values, rules, upload)
+    steps = _steps(values, rules)
+    strength = _strength(values, kind, steps)
+    answer = _answer(form, rules)
+    output_format = values.get("output_format", "png")
+    generation = GenerationRequest(
         prompt=values["prompt"],
         prompt_2=values.get("prompt_2"),
         prompt_3=values.get("prompt_3"),
@@ -138,75 +131,84 @@ def parse_generation(body: Mapping[str, Any], rules: RequestRules) -> Generation
         negative_prompt_3=values.get("negative_prompt_3"),
         width=size.width,
         height=size.height,
-        num_images=_num_images(values, rules),
-        num_inference_steps=_steps(values, rules),
+        num_images=num_images,
+        num_inference_steps=steps,
         rng_seed=values.get("rng_seed"),
-        guidance_scale=_guidance(guidance, rules.model),
+        guidance_scale=guidance,
         max_sequence_length=length,
         model=values.get("model"),
+        image=image,
+        mask=mask,
+        strength=strength,
+        adapters=choose_adapters(rules.settings, values.get("model"), values.get("lora_alphas")),
+        output_format=output_format,
+        output_compression=values.get("output_compression"),
+        partial_images=values.get("partial_images", 0),
         ignored=tuple(ignored),
+    )
+    return ImagesRequest(generation, answer)
+
+
+# ---- pictures
+
+
+def _uploads(form: Form) -> tuple[bytes | None, bytes | None]:
+    if form.endpoint == "generations":
+        return None, None
+    if not form.images:
+        refuse(
+            "image",
+            "Image field is missing in multipart body: send the picture to edit as a file part named image",
+            "missing_required_parameter",
+        )
+    if len(form.images) > 1:
+        refuse(
+            "image", f"{len(form.images)} pictures were sent as image; this model edits 1 at a time", "invalid_value"
+        )
+    if len(form.masks) > 1:
+        refuse("mask", f"{len(form.masks)} masks were sent; an edit takes 1", "invalid_value")
+    return form.images[0], form.masks[0] if form.masks else None
+
+
+def _check_kind(kind: Kind, model: ModelInfo) -> None:
+    if kind in model.kinds:
+        return
+    takes = " and ".join(what for each, what in _ASK_FOR.items() if each in model.kinds)
+    why = f" {model.kinds_reason}" if model.kinds_reason else ""
+    at_fault = "mask" if kind == "inpainting" or "inpainting" in model.kinds else "image"
+    refuse(
+        None if kind == "text to image" else at_fault,
+        f"{_PIPELINES[kind]} pipeline is not available for this model; it takes {takes}.{why}",
+        "unsupported_operation",
     )
 
 
-# ---- rules
-
-
-def _refuse_unknown(name: str) -> NoReturn:
-    if name in _OF_OTHERS:
-        refuse(name, f"Unhandled parameter: {name}; it is not supported by this server", "unsupported_parameter")
-    near = _MISTAKEN.get(name) or next(iter(difflib.get_close_matches(name[:100], _READERS, n=1, cutoff=0.7)), None)
-    name = shortened(name)
-    refuse(name, f"Unhandled parameter: {name}" + (f"; did you mean {near}?" if near else ""), "unknown_parameter")
-
-
-def _check_openai_values(values: Mapping[str, Any]) -> None:
-    for name, accepted in _SAME_AS_OURS.items():
-        if name in values and values[name] not in accepted:
-            possible = f"; possible here: {', '.join(map(_shown, sorted(accepted)))}" if accepted else "; leave it out"
-            refuse(
-                name, f"{name} {_shown(values[name])} is not supported by this server{possible}", "unsupported_value"
-            )
-    if values.get("moderation", "auto") not in _MODERATION:
-        refuse(
-            "moderation", f"moderation {_shown(values['moderation'])} is unknown; possible: auto, low", "invalid_value"
-        )
-    form = values.get("response_format", "b64_json")
-    if form != "b64_json":
-        refuse(
-            "response_format",
-            f"Unsupported response_format: {shortened(form)}. Only b64_json is supported.",
-            "unsupported_value",
-        )
-
-
-def _shown(value: Any) -> str:
-    return f'"{shortened(value)}"' if isinstance(value, str) else str(value).lower()
-
-
-def _check_strength(values: Mapping[str, Any]) -> None:
-    strength = values.get("strength", 1.0)
+def _strength(values: Mapping[str, Any], kind: Kind, steps: int) -> float | None:
+    strength: float | None = values.get("strength")
+    if strength is None:
+        return None
     if strength > 1:
         refuse("strength", "strength is greater than maxStrength: 1", "decimal_above_max_value")
     if strength < 0:
         refuse("strength", "strength is less than minStrength: 0", "decimal_below_min_value")
-    if strength != 1:
+    if kind == "text to image":
+        if strength != 1:
+            refuse(
+                "strength",
+                "strength has a meaning for edits alone; for generations it can only be 1, or left out",
+                "invalid_value",
+            )
+        return None
+    if int(strength * steps) < 1:
         refuse(
             "strength",
-            "strength has a meaning for edits alone; for generations it can only be 1, or left out",
-            "invalid_value",
+            f"strength {strength:g} leaves none of {steps} steps to draw with; it has to be {1 / steps:.3g} or more",
+            "decimal_below_min_value",
         )
+    return strength
 
 
-def _check_lora(values: Mapping[str, Any]) -> None:
-    if "lora_alphas" not in values:
-        return
-    if not isinstance(values["lora_alphas"], dict):
-        refuse("lora_alphas", "lora_alphas must be an object", "invalid_type")
-    refuse(
-        "lora_alphas",
-        "lora_alphas is not supported when no dynamic LoRA adapters are available.",
-        "unsupported_parameter",
-    )
+# ---- prompts and guidance
 
 
 def _check_prompts(values: Mapping[str, Any], guidance: float | None, model: ModelInfo) -> None:
@@ -223,16 +225,44 @@ def _check_prompts(values: Mapping[str, Any], guidance: float | None, model: Mod
             refuse(name, f"{name} needs a guidance_scale above 1; guidance_scale is {guidance:g}", "invalid_value")
 
 
-def _guidance(guidance: float | None, model: ModelInfo) -> float | None:
-    if model.fixed_guidance is None:
-        return guidance
-    used = model.family.guidance_scale if guidance is None else guidance
-    if (used > 1) != model.fixed_guidance:
-        need = "above 1" if model.fixed_guidance else "of 1 or less"
-        refuse(
-            "guidance_scale", f"guidance_scale must be {need}: the shapes of this model are fixed so", "invalid_value"
-        )
-    return guidance
+def _guidance(values: Mapping[str, Any], rules: RequestRules) -> float | None:
+    """What was asked, else what the model was compiled for; None for the family's own."""
+    asked: float | None = values.get("guidance_scale")
+    static, model = rules.settings.load.static, rules.model
+    if static is not None:
+        if asked is not None and not math.isclose(asked, static.guidance_scale, rel_tol=1e-6):
+            refuse(
+                "guidance_scale",
+                f"{rules.shape_title} requested guidance_scale doesn't match underlying model shape: "
+                f"this model is compiled for {static.guidance_scale:g}",
+                "invalid_value",
+            )
+        return static.guidance_scale
+    if model.fixed_guidance is not None:
+        used = model.family.guidance_scale if asked is None else asked
+        if (used > 1) != model.fixed_guidance:
+            need = "above 1" if model.fixed_guidance else "of 1 or less"
+            refuse(
+                "guidance_scale",
+                f"guidance_scale must be {need}: the shapes of this model are fixed so",
+                "invalid_value",
+            )
+    return asked
+
+
+def _sequence_length(values: Mapping[str, Any], model: ModelInfo) -> int | None:
+    length: int | None = values.get("max_sequence_length")
+    limit = model.family.max_sequence_length
+    if length is None:
+        return None
+    if length <= 0:
+        refuse("max_sequence_length", "max_sequence_length must be higher than 0", "integer_below_min_value")
+    if limit is not None and length > limit:
+        refuse("max_sequence_length", f"max_sequence_length is greater than {limit}", "integer_above_max_value")
+    return None if limit is None else length
+
+
+# ---- numbers
 
 
 def _num_images(values: Mapping[str, Any], rules: RequestRules) -> int:
@@ -242,11 +272,21 @@ def _num_images(values: Mapping[str, Any], rules: RequestRules) -> int:
             "Key: num_images_per_prompt already exists in request options. Give n or num_images_per_prompt, not both.",
             "invalid_value",
         )
+    static = rules.settings.load.static
     name = "num_images_per_prompt" if "num_images_per_prompt" in values else "n"
-    count = int(values.get(name, 1))
+    count = int(values.get(name, 1 if static is None else static.num_images))
     limit = rules.settings.max_num_images_per_prompt
     if count <= 0:
         refuse(name, "num_images_per_prompt/n must be higher than 0", "integer_below_min_value")
+    if static is not None:
+        if count != static.num_images:
+            refuse(
+                name,
+                f"{rules.shape_title} requested num_images_per_prompt doesn't match underlying model shape: "
+                f"this model is compiled for {static.num_images}",
+                "invalid_value",
+            )
+        return count
     if count > limit:
         refuse(
             name, f"num_images_per_prompt/n is greater than maxNumImagesPerPrompt: {limit}", "integer_above_max_value"
@@ -258,89 +298,100 @@ def _num_images(values: Mapping[str, Any], rules: RequestRules) -> int:
 
 
 def _steps(values: Mapping[str, Any], rules: RequestRules) -> int:
-    steps = int(values.get("num_inference_steps", rules.settings.default_num_inference_steps))
+    """What was asked, as a number or as a preset, else the node's default."""
+    name = "num_inference_steps"
+    preset = _preset(values, rules)
+    if preset is not None:
+        if name in values:
+            refuse(
+                name,
+                f"quality is {values['quality']}, which stands for {preset} steps: give quality or {name}, not both",
+                "invalid_value",
+            )
+        name = "quality"
+    steps = int(values.get("num_inference_steps", preset or rules.settings.default_num_inference_steps))
     limit = min(rules.settings.max_num_inference_steps, rules.model.num_train_timesteps)
     if steps == 0:
-        refuse("num_inference_steps", "num_inference_steps must be higher than 0", "integer_below_min_value")
+        refuse(name, "num_inference_steps must be higher than 0", "integer_below_min_value")
     if steps > limit:
-        refuse(
-            "num_inference_steps",
-            f"num_inference_steps is greater than maxNumInferenceSteps: {limit}",
-            "integer_above_max_value",
-        )
+        refuse(name, f"num_inference_steps is greater than maxNumInferenceSteps: {limit}", "integer_above_max_value")
     return steps
 
 
-def _sequence_length(values: Mapping[str, Any], model: ModelInfo) -> int | None:
-    length = values.get("max_sequence_length")
-    limit = model.family.max_sequence_length
-    if length is None:
-        return None
-    if length <= 0:
-        refuse("max_sequence_length", "max_sequence_length must be higher than 0", "integer_below_min_value")
-    if limit is not None and length > limit:
-        refuse("max_sequence_length", f"max_sequence_length is greater than {limit}", "integer_above_max_value")
-    return None if limit is None else int(length)
-
-
-def _size(values: Mapping[str, Any], rules: RequestRules) -> Resolution:
-    """The size to draw: what was asked, else default_resolution, else the model's own; a single side is completed by the last."""
-    width, height = _asked_size(values)
-    model = rules.model
-    size: Resolution | None
-    if width is None and height is None:
-        size = rules.settings.default_resolution or model.default_size
-    else:
-        size = _completed(width, height, model.default_size)
-    sides = [name for name in ("width", "height") if name in values]
-    if size is None:
+def _preset(values: Mapping[str, Any], rules: RequestRules) -> int | None:
+    quality, presets = values.get("quality", "auto"), rules.requests.quality
+    if quality in presets:
+        return presets[quality]
+    if quality not in _DEFAULT_QUALITY:
+        possible = ", ".join(dict.fromkeys([*_DEFAULT_QUALITY, *presets]))
         refuse(
-            sides[0] if sides else "size",
-            "this model does not say which size it draws: give size, as WxH",
+            "quality",
+            f'quality "{shortened(quality)}" is not supported by this server; possible here: {possible}',
+            "unsupported_value",
+        )
+    return None
+
+
+# ---- the answer
+
+
+def _answer(form: Form, rules: RequestRules) -> AnswerForm:
+    values = form.values
+    _check_choice(values, "output_format", _FORMATS)
+    _check_choice(values, "background", ("auto", "opaque"))
+    _check_choice(values, "moderation", ("auto", "low"))
+    _check_compression(values)
+    stream = values.get("stream", False)
+    partial_images = values.get("partial_images", 0)
+    if not 0 <= partial_images <= _MOST_PARTIAL_IMAGES:
+        refuse("partial_images", f"partial_images must be from 0 to {_MOST_PARTIAL_IMAGES}", "invalid_value")
+    if partial_images and not stream:
+        refuse("partial_images", "partial_images come in a stream alone: give stream as true", "invalid_value")
+    return AnswerForm(
+        form.endpoint,
+        stream,
+        _wants_urls(values, rules, stream),
+        values.get("quality"),
+        values.get("background"),
+        values.get("safety_identifier", values.get("user")),
+    )
+
+
+def _check_choice(values: Mapping[str, Any], name: str, possible: tuple[str, ...]) -> None:
+    value = values.get(name)
+    if value is not None and value not in possible:
+        refuse(
+            name,
+            f'{name} "{shortened(value)}" is not supported by this server; possible here: {", ".join(possible)}',
+            "unsupported_value",
+        )
+
+
+def _check_compression(values: Mapping[str, Any]) -> None:
+    compression = values.get("output_compression")
+    if compression is None:
+        return
+    if not 0 <= compression <= 100:
+        refuse("output_compression", "output_compression must be from 0 to 100", "invalid_value")
+    if values.get("output_format") not in _LOSSY:
+        refuse(
+            "output_compression",
+            f"output_compression is for an output_format of {' or '.join(_LOSSY)} alone",
             "invalid_value",
         )
-    limit = rules.settings.max_resolution
-    if not size.fits_in(limit):
-        param = _side_at_fault(sides, size.width > limit.width)
-        whose = "size" if "size" in values or sides else "no size was given, and the model's own size"
-        refuse(param, f"{whose} {size} exceeds the maximum resolution {limit}", "integer_above_max_value")
-    reason = size_problem(size, model)
-    if reason is not None:
-        square = Resolution(size.width, size.width)  # tells which side is at fault, unless one size only fits
-        refuse(_side_at_fault(sides, size_problem(square, model) is not None), f"size {size} {reason}", "invalid_value")
-    return size
 
 
-def _side_at_fault(sides: list[str], width_is: bool) -> str:
-    """The field to name: the side at fault if the request names it, else the other one, or size."""
-    if not sides:
-        return "size"
-    side = "width" if width_is else "height"
-    return side if side in sides else sides[0]
-
-
-def _asked_size(values: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Width and height as far as they were asked for."""
-    size = None
-    if "size" in values:
-        try:
-            size = parse_resolution(values["size"])
-        except ValueError as error:
-            refuse("size", f"size field {error}", "invalid_value")
-    for name in ("width", "height"):
-        if name in values:
-            if size is not None:
-                refuse(
-                    name,
-                    f"Key: {name} already exists in request options. Give size, or width and height.",
-                    "invalid_value",
-                )
-            if values[name] <= 0:
-                refuse(name, f"{name} must be higher than 0", "integer_below_min_value")
-    return size or (values.get("width"), values.get("height"))
-
-
-def _completed(width: int | None, height: int | None, own: Resolution | None) -> Resolution | None:
-    if own is not None:
-        return Resolution(own.width if width is None else width, own.height if height is None else height)
-    return None if width is None or height is None else Resolution(width, height)
+def _wants_urls(values: Mapping[str, Any], rules: RequestRules, stream: bool) -> bool:
+    form = values.get("response_format", "b64_json")
+    is_possible = rules.requests.store is not None
+    if form != "b64_json" and not (form == "url" and is_possible):
+        only = "Possible here: b64_json, url." if is_possible else "Only b64_json is supported."
+        hint = " URLs need a server that was started with --image_store." if form == "url" else ""
+        refuse("response_format", f"Unsupported response_format: {shortened(form)}. {only}{hint}", "unsupported_value")
+    if form == "url" and stream:
+        refuse(
+            "response_format",
+            "a stream carries its pictures itself: give response_format b64_json",
+            "invalid_value",
+        )
+    return bool(form == "url")

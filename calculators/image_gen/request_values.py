@@ -1,22 +1,43 @@
-"""Reads single values of an images request: JSON has one kind of number and null, and clients use both freely.
+"""Reads single values of an images request, from JSON and from the text parts of a multipart body.
 
-Each reader takes a field's name and its JSON value, and returns the value in its own type or raises a RequestError (400) that
-names the field. Key phrases of the texts are OVMS's.
+JSON has one kind of number and null, and clients use both freely; a text part has to be the whole value, written plainly. Each
+reader takes a field's name and its value, and returns it in its own type or raises a RequestError (400) that names the field.
+Key phrases of the texts, and the rules for text parts, are OVMS's.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NoReturn
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, NoReturn
 
-from calculators.http_payload import RequestError
+from calculators.http_payload import RequestError, parse_json
 from calculators.image_gen.generation import SEED_LIMIT
 
 _LONGEST_ECHO: Final = 100
 _FLOAT32_MAX: Final = 3.4028234663852886e38
+_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_MOST_DIGITS: Final = 400
+"""Python refuses to read numbers of thousands of digits; none of these is within any limit."""
+_DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
-def refuse(param: str, message: str, code: str) -> NoReturn:
-    """Refuse a request for one of its fields.
+class ValueType(NamedTuple):
+    """A type of fields: how its values are read from JSON, and from the text of a multipart part.
+
+    Attributes:
+        title: its name for people.
+        json: reads a JSON value.
+        text: reads a text, which is not empty.
+    """
+
+    title: str
+    json: Callable[[str, Any], Any]
+    text: Callable[[str, str], Any]
+
+
+def refuse(param: str | None, message: str, code: str) -> NoReturn:
+    """Refuse a request for one of its fields, or as a whole.
 
     Raises:
         RequestError: always.
@@ -40,37 +61,34 @@ def read_text(name: str, value: Any) -> str:
     return value
 
 
-def _whole(name: str, value: Any, phrase: str) -> int:
+def _whole(name: str, value: Any, phrase: str, bits: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         refuse(name, f"{name} field is not a {phrase}: it must be a whole number", "invalid_type")
+    if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        refuse(name, f"{name} field is not a {phrase}: it must fit into {bits} bits", "invalid_value")
     return value
 
 
-def read_int(name: str, value: Any) -> int:
-    """A whole number (not a boolean)."""
-    return _whole(name, value, "int")
+def read_int32(name: str, value: Any) -> int:
+    """A whole number (not a boolean) of 32 bits."""
+    return _whole(name, value, "int", 32)
 
 
 def read_int64(name: str, value: Any) -> int:
-    """A whole number (not a boolean)."""
-    return _whole(name, value, "int64")
+    """A whole number (not a boolean) of 64 bits."""
+    return _whole(name, value, "int64", 64)
 
 
 def read_size_t(name: str, value: Any) -> int:
-    """A whole number from 0."""
-    number = _whole(name, value, "size_t")
-    if number < 0:
+    """A whole number from 0, below 2**64."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        refuse(name, f"{name} field is not a size_t: it must be a whole number", "invalid_type")
+    if value < 0:
         hint = "; leave it out for a random one" if name == "rng_seed" else ""
         refuse(name, f"{name} field is not a size_t: it must not be negative{hint}", "integer_below_min_value")
-    return number
-
-
-def read_seed(name: str, value: Any) -> int:
-    """A whole number from 0 that fits into 64 bits."""
-    number = read_size_t(name, value)
-    if number >= SEED_LIMIT:
+    if value >= SEED_LIMIT:
         refuse(name, f"{name} field is not a size_t: it must be below 2**64", "integer_above_max_value")
-    return number
+    return value
 
 
 def read_float(name: str, value: Any) -> float:
@@ -89,6 +107,53 @@ def read_boolean(name: str, value: Any) -> bool:
     return value
 
 
-def read_any(name: str, value: Any) -> Any:
-    """Any JSON value; for fields that are judged elsewhere, or not at all."""
-    return value
+def read_weights(name: str, value: Any) -> dict[str, float]:
+    """An object of numbers, such as ``{"alias": 0.5}``."""
+    if not isinstance(value, dict):
+        refuse(name, f"{name} must be an object", "invalid_type")
+    for key, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+            refuse(name, f"{name} value for '{shortened(key)}' must be a number", "invalid_type")
+        if not abs(weight) <= _FLOAT32_MAX:
+            refuse(name, f"{name} value for '{shortened(key)}' must be a number of 32 bits", "invalid_value")
+    return {key: float(weight) for key, weight in value.items()}
+
+
+def _whole_text(phrase: str, read: Callable[[str, Any], int]) -> Callable[[str, str], int]:
+    def reader(name: str, text: str) -> int:
+        if not _WHOLE.fullmatch(text):
+            refuse(name, f"{name} field is not a {phrase}: it must be a whole number, without blanks", "invalid_type")
+        if len(text) > _MOST_DIGITS:
+            refuse(name, f"{name} field is not a {phrase}: it is too long", "invalid_value")
+        return read(name, int(text))
+
+    return reader
+
+
+def _float_text(name: str, text: str) -> float:
+    if not _DECIMAL.fullmatch(text):
+        refuse(name, f"{name} field is not a float", "invalid_type")
+    return read_float(name, float(text))
+
+
+def _boolean_text(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        refuse(name, f"{name} field is not a boolean: it must be true or false", "invalid_type")
+    return text == "true"
+
+
+def _weights_text(name: str, text: str) -> dict[str, float]:
+    try:
+        value = parse_json(text.encode())
+    except RequestError as error:
+        refuse(name, f"{name} field must be valid JSON: {error.message}", "invalid_json")
+    return read_weights(name, value)
+
+
+TEXT: Final = ValueType("text", read_text, read_text)
+INT32: Final = ValueType("whole number", read_int32, _whole_text("int32", read_int32))
+INT64: Final = ValueType("whole number", read_int64, _whole_text("int64", read_int64))
+SIZE_T: Final = ValueType("whole number from 0", read_size_t, _whole_text("size_t", read_size_t))
+FLOAT: Final = ValueType("number", read_float, _float_text)
+BOOLEAN: Final = ValueType("true or false", read_boolean, _boolean_text)
+WEIGHTS: Final = ValueType("object of numbers", read_weights, _weights_text)

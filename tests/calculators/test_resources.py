@@ -224,13 +224,15 @@ def test_a_process_lane_keeps_openvino_out_of_the_caller() -> None:
     code = f"""
         import sys
         from calculators import load_resources
-        from calculators.image_gen.request import parse_generation
+        from calculators import HttpPayload
+        from calculators.image_gen.request import parse_request
         from graph_runtime import parse_graph_config
         from pathlib import Path
         config = parse_graph_config(Path({str(SHAPES / "graph.pbtxt")!r}))
         with load_resources(config, {str(SHAPES)!r}, lane="process") as resources:
             pipelines = resources.side_packets["pipes"]["ImageGenExecutor"]
-            pipelines.generate(parse_generation({{"prompt": "a", "num_inference_steps": 1}}, pipelines.rules))
+            payload = HttpPayload.json("/v3/images/generations", {{"prompt": "a", "num_inference_steps": 1}})
+            pipelines.generate(parse_request(payload, pipelines.rules).generation)
         print(sorted({{name.partition(".")[0] for name in sys.modules}} & {{"numpy", "openvino", "openvino_genai", "PIL"}}))
     """
     assert python(code).strip() == "[]"

@@ -17,6 +17,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from calculators.http_payload import HttpPayload, RequestError
 from graph_runtime import Calculator, CalculatorContext, CalculatorContract, register_calculator
 from server.app import build_app
+from server.clock import Clock
 from server.keys import SERVABLES
 from server.settings import Settings
 
@@ -49,6 +50,47 @@ class Gate:
         self.entries += 1
         self.entered.set()
         assert self.released.wait(PATIENCE_S), "the test never released the gate"
+
+
+class FakeClock:
+    """A clock that stands still until the test lets time pass."""
+
+    def __init__(self) -> None:
+        self._now = 1_790_000_000.0
+        self._sleepers: list[tuple[float, float, asyncio.Future[None]]] = []
+        self._asked = asyncio.Event()
+
+    def time(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        sleeper = (seconds, self._now + seconds, waiting)
+        self._sleepers.append(sleeper)
+        self._asked.set()
+        try:
+            await waiting
+        finally:
+            self._sleepers.remove(sleeper)
+
+    async def wait_for_sleep(self, seconds: float) -> None:
+        """Return when somebody sleeps for exactly so long."""
+        async with asyncio.timeout(PATIENCE_S):
+            while all(asked_s != seconds for asked_s, _, _ in self._sleepers):
+                self._asked.clear()
+                await self._asked.wait()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; whoever has slept long enough goes on as soon as the event loop is free."""
+        self._now += seconds
+        for _, due, waiting in self._sleepers:
+            if due <= self._now and not waiting.done():
+                waiting.set_result(None)
+
+
+@pytest.fixture
+async def clock() -> FakeClock:
+    return FakeClock()
 
 
 class _Gates:
@@ -144,6 +186,35 @@ class HttpAnswers(_HttpCalculator):
 
 
 @register_calculator
+class HttpScript(_HttpCalculator):
+    """Does what the list ``do`` of the request says: ``wait`` at the gate, ``refuse``, ``raise``; all else is sent at once."""
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        remove = cc.on_cancel(_Gates.current.released.set)
+        for number, what in enumerate(payload.parsed_json["do"]):
+            if what == "wait":
+                _Gates.current.pass_through()
+            elif what == "refuse":
+                raise RequestError("steps is too large", param="steps", code="invalid_value")
+            elif what == "raise":
+                raise ValueError("/secret/path/model.bin is broken")
+            else:
+                cc.outputs["HTTP_RESPONSE_PAYLOAD"].add(what, timestamp=number)
+                cc.flush()
+        remove()
+
+
+@register_calculator
+class HttpParts(_HttpCalculator):
+    """Tells what parts it was sent."""
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        parts = [[part.name, part.filename, part.content_type, len(part.data)] for part in payload.parts]
+        told = {"parts": parts, "body": len(payload.body), "json": payload.parsed_json, "base_url": payload.base_url}
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].add(json.dumps(told))
+
+
+@register_calculator
 class HttpNotText(_HttpCalculator):
     """Answers with something that is no text."""
 
@@ -217,8 +288,8 @@ Serve = Callable[..., Awaitable[Client]]
 def serve(aiohttp_client: AiohttpClient, models: Models) -> Serve:
     """Starts a server for the model folder on the loopback; returns a client when nothing loads any more."""
 
-    async def start(*, settled: bool = True, **settings: Any) -> Client:
-        client = await aiohttp_client(build_app(Settings(models=models.folder, **settings)))
+    async def start(*, settled: bool = True, clock: Clock | None = None, **settings: Any) -> Client:
+        client = await aiohttp_client(build_app(Settings(models=models.folder, **settings), clock))
         if settled:
             await client.app[SERVABLES].settled.wait()
         return client

@@ -26,8 +26,9 @@ RED_ON_BLUE = "a red circle on a blue background"
     ("output", "arguments", "message"),
     [
         ("nowhere/x.png", [], "{}/nowhere/x.png: the folder {}/nowhere does not exist"),
-        ("x.jpg", [], "{}/x.jpg: pictures are written as PNG; give a name that ends with .png"),
-        ("x", [], "{}/x: pictures are written as PNG; give a name that ends with .png"),
+        ("x.gif", [], "{}/x.gif: give a name that ends with one of .png, .jpg, .jpeg, .webp"),
+        ("x", [], "{}/x: give a name that ends with one of .png, .jpg, .jpeg, .webp"),
+        ("x.png", ["--image", "nowhere.png"], "nowhere.png: No such file or directory"),
         ("folder.png", [], "{}/folder.png is a folder"),
         ("there.png", [], "{}/there.png exists already; choose another name, or replace it with --overwrite"),
         ("many.png", ["-n", "3"], "{}/many-2.png exists already; choose another name, or replace it with --overwrite"),
@@ -121,6 +122,23 @@ def test_several_pictures_get_numbers_and_seeds_and_replace_files_only_when_aske
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [["x-1.png:", "72x64,"], ["x-2.png:", "72x64,"]]
     assert sorted(each.name for each in tmp_path.iterdir()) == ["x-1.png", "x-2.png"]
     assert Image.open(BytesIO((tmp_path / "x-1.png").read_bytes())).size == (72, 64)
+
+
+@pytest.mark.model
+def test_a_picture_is_drawn_from_another_one_and_into_a_mask(tmp_path: Path) -> None:
+    steady = ("--seed", "7", "--steps", "10", "--guidance", "3.5")
+    assert _generate(RED_ON_BLUE, "-o", "circle.jpg", *steady, cwd=tmp_path).returncode == 0
+    assert Image.open(BytesIO((tmp_path / "circle.jpg").read_bytes())).format == "JPEG"
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (0, 0, 64, 32))
+    mask.save(tmp_path / "mask.png")
+    edit = ("--image", "circle.jpg", "--mask", "mask.png", "-o", "edit.webp")
+    done = _generate("a green circle on a blue background", *edit, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Image.open(BytesIO((tmp_path / "edit.webp").read_bytes())).format == "WEBP"
+    refused = _generate("x", "-o", "x.png", "--mask", "mask.png", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "Image field is missing" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ class _Resources:
         self.may_close = threading.Event()
         self.may_close.set()
 
+    def aliases(self) -> tuple[str, ...]:
+        return ()
+
     def close(self) -> None:
         assert self.may_close.wait(PATIENCE_S)
         self.closed.set()

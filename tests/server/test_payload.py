@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, FormData
 
-from calculators.http_payload import RequestError
-from server.payload import parse_object
+from calculators.http_payload import HttpPayload, RequestError
+from server.payload import parse_object, wants_stream
 
 if TYPE_CHECKING:
     from tests.server.conftest import Models, Serve
 
 PATH = "/v3/images/generations"
 JSON = {"Content-Type": "application/json"}
+ACCEPTED = "send the body as application/json, or as multipart/form-data where it has uploads."
 
 
 async def _error(response: ClientResponse) -> dict[str, Any]:
@@ -27,21 +29,24 @@ async def _error(response: ClientResponse) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "The body is not valid JSON: Expecting value at line 1, column 1."),
-        (b'{"a": 1', "The body is not valid JSON: Expecting ',' delimiter at line 1, column 8."),
-        (b'{"a": 1,\n "b" 2}', "The body is not valid JSON: Expecting ':' delimiter at line 2, column 6."),
-        (b'{"a": 1} x', "The body is not valid JSON: Extra data at line 1, column 10."),
+        (b"", "Failed to parse JSON: Expecting value at line 1, column 1."),
+        (b'{"a": 1', "Failed to parse JSON: Expecting ',' delimiter at line 1, column 8."),
+        (b'{"a": 1,\n "b" 2}', "Failed to parse JSON: Expecting ':' delimiter at line 2, column 6."),
+        (b'{"a": 1} x', "Failed to parse JSON: Extra data at line 1, column 10."),
         (b'{"a": NaN}', "NaN is not a JSON number."),
         (b'{"a": [-Infinity]}', "-Infinity is not a JSON number."),
         (b'{"a": 1e999}', "The number 1e999 is too large."),
         (b'{"a": "\xff"}', "The body is not UTF-8: byte 8 is 0xff."),
         (b'{"a": "\\ud800"}', "The JSON body has a text with half of a surrogate pair (\\ud800 to \\udfff alone)."),
         (b'{"\\udfff": 1}', "The JSON body has a text with half of a surrogate pair (\\ud800 to \\udfff alone)."),
-        (b"[1]", 'The JSON body has to be an object, such as {"model": "..."}, not an array.'),
-        (b"null", 'The JSON body has to be an object, such as {"model": "..."}, not null.'),
-        (b'"text"', 'The JSON body has to be an object, such as {"model": "..."}, not a string.'),
-        (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "The JSON body is more than 100 levels deep."),
-        (b'{"a": ' + b"[" * 200_000, "The JSON body is more than 100 levels deep."),
+        (b"[1]", 'JSON body must be an object, such as {"model": "..."}, not an array.'),
+        (b"null", 'JSON body must be an object, such as {"model": "..."}, not null.'),
+        (b'"text"', 'JSON body must be an object, such as {"model": "..."}, not a string.'),
+        (
+            b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}",
+            "JSON body exceeds maximum nesting depth: it has more than 100 levels.",
+        ),
+        (b'{"a": ' + b"[" * 200_000, "JSON body exceeds maximum nesting depth: it has more than 100 levels."),
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused_with_the_place(body: bytes, message: str) -> None:
@@ -65,7 +70,7 @@ def test_a_number_that_is_too_large_is_refused_and_its_field_named(body: bytes, 
 
 
 def test_a_whole_number_with_thousands_of_digits_is_refused() -> None:
-    with pytest.raises(RequestError, match="^The body is not valid JSON: Exceeds the limit") as caught:
+    with pytest.raises(RequestError, match="^Failed to parse JSON: Exceeds the limit") as caught:
         parse_object(b'{"a": ' + b"9" * 5000 + b"}")
     assert caught.value.status == 400
 
@@ -117,15 +122,10 @@ async def test_json_is_known_by_its_content_type(serve: Serve, models: Models, c
 @pytest.mark.parametrize(
     ("content_type", "message"),
     [
-        ("text/plain", "Content-Type 'text/plain' is not accepted; send the body as application/json."),
+        ("text/plain", "Content-Type 'text/plain' is not accepted; " + ACCEPTED),
         (
             "application/x-www-form-urlencoded",
-            "Content-Type 'application/x-www-form-urlencoded' is not accepted; send the body as application/json.",
-        ),
-        (
-            "multipart/form-data; boundary=x",
-            "This server does not read multipart/form-data yet, so it cannot take uploaded pictures; "
-            "send the body as application/json.",
+            "Content-Type 'application/x-www-form-urlencoded' is not accepted; " + ACCEPTED,
         ),
         ("application/json; charset=latin-1", "JSON is UTF-8; charset 'latin-1' is not accepted."),
     ],
@@ -148,9 +148,7 @@ async def test_a_request_without_content_type_is_refused(serve: Serve) -> None:
     client = await serve()
     response = await client.post(PATH, data=b"{}", skip_auto_headers=["Content-Type"])
     assert response.status == 415
-    assert (await _error(response))[
-        "message"
-    ] == "The Content-Type header is missing; send the body as application/json."
+    assert (await _error(response))["message"] == "The Content-Type header is missing; " + ACCEPTED
 
 
 async def test_broken_json_is_refused_in_openais_form_with_its_place(serve: Serve) -> None:
@@ -158,7 +156,7 @@ async def test_broken_json_is_refused_in_openais_form_with_its_place(serve: Serv
     response = await client.post(PATH, data=b'{"model": "shapes", "prompt": }', headers=JSON)
     assert response.status == 400
     assert await _error(response) == {
-        "message": "The body is not valid JSON: Expecting value at line 1, column 31.",
+        "message": "Failed to parse JSON: Expecting value at line 1, column 31.",
         "type": "invalid_request_error",
         "param": None,
         "code": "invalid_json",
@@ -170,13 +168,13 @@ async def test_broken_json_is_refused_in_openais_form_with_its_place(serve: Serv
     [
         (
             {"prompt": "x"},
-            'The model is missing: give "model" with the name of one; GET /v3/models lists them.',
+            'model field is missing in JSON body: give "model" with the name of one; GET /v3/models lists them.',
             "missing_required_parameter",
         ),
-        ({"model": 7}, "model has to be a string, not a number.", "invalid_type"),
-        ({"model": None}, "model has to be a string, not null.", "invalid_type"),
-        ({"model": True}, "model has to be a string, not a boolean.", "invalid_type"),
-        ({"model": ["echo"]}, "model has to be a string, not an array.", "invalid_type"),
+        ({"model": 7}, "model field is not a string: it is a number.", "invalid_type"),
+        ({"model": None}, "model field is not a string: it is null.", "invalid_type"),
+        ({"model": True}, "model field is not a string: it is a boolean.", "invalid_type"),
+        ({"model": ["echo"]}, "model field is not a string: it is an array.", "invalid_type"),
         ({"model": ""}, "model is empty: give the name of one; GET /v3/models lists them.", "invalid_value"),
     ],
 )
@@ -248,3 +246,63 @@ async def test_a_large_body_is_parsed_like_a_small_one(serve: Serve, models: Mod
     assert (await response.json())["json"] == body
     refused = await client.post(PATH, data=b"[" + b"1," * 200_000 + b"1]", headers=JSON)
     assert (refused.status, (await _error(refused))["code"]) == (400, "invalid_json")
+
+
+# ---- uploads
+
+
+async def test_a_multipart_body_arrives_as_parts(serve: Serve, models: Models) -> None:
+    models.add("parts", "HttpParts")
+    client = await serve()
+    for size in (10, 3_000_000):
+        form = FormData()
+        form.add_field("model", "parts")
+        form.add_field("image[]", io.BytesIO(bytes(size)), filename="a.png", content_type="image/png")
+        response = await client.post("/v1/images/edits", data=form)
+        told = await response.json()
+        assert told["parts"][0][::3] == ["model", 5]
+        assert told["parts"][1] == ["image[]", "a.png", "image/png", size]
+        assert (told["body"], told["json"]) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "param", "code"),
+    [
+        (None, "model", "missing_required_parameter"),
+        ("", "model", "invalid_value"),
+        ("nobody", "model", "model_not_found"),
+    ],
+)
+async def test_a_multipart_body_names_its_model_too(serve: Serve, model: str | None, param: str, code: str) -> None:
+    client = await serve()
+    form = FormData({"prompt": "x"}, default_to_multipart=True)
+    if model is not None:
+        form.add_field("model", model)
+    error = await _error(await client.post("/v1/images/edits", data=form))
+    assert (error["param"], error["code"]) == (param, code)
+
+
+async def test_a_broken_multipart_body_is_refused_in_openais_form(serve: Serve) -> None:
+    client = await serve()
+    response = await client.post(
+        "/v1/images/edits", data=b"--x\r\n", headers={"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    assert response.status == 400
+    assert await _error(response) == {
+        "message": "Failed to parse multipart data: part 1 does not end: the body broke off, or lacks its closing boundary.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_multipart",
+    }
+
+
+async def test_a_multipart_body_is_held_to_the_limit(serve: Serve) -> None:
+    client = await serve(max_body_bytes=1000)
+    form = FormData()
+    form.add_field("image", io.BytesIO(bytes(2000)), filename="a.png")
+    assert (await client.post("/v1/images/edits", data=form)).status == 413
+
+
+@pytest.mark.parametrize(("text", "streams"), [("true", True), ("false", False), ("True", False), ("", False)])
+def test_a_multipart_body_asks_for_a_stream_in_a_part(text: str, streams: bool) -> None:
+    assert wants_stream(HttpPayload.multipart("/v3/images/edits", {"stream": text}, [])) is streams

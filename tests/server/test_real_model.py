@@ -192,6 +192,73 @@ def test_a_bad_request_is_a_400_that_names_the_parameter(server: Server, fields:
     assert caught.value.type == "invalid_request_error"
 
 
+def _colours(picture: bytes) -> dict[str, tuple[int, ...]]:
+    image = Image.open(BytesIO(picture)).convert("RGB")
+    places = {"middle": (32, 32), "above": (32, 24), "below": (32, 40), "corner": (2, 2)}
+    return {name: image.getpixel(at) for name, at in places.items()}  # type: ignore[misc]  # RGB has three
+
+
+def _bytes(b64: str | None) -> bytes:
+    assert b64 is not None
+    return base64.b64decode(b64)
+
+
+def _top_half() -> bytes:
+    """A mask by OpenAI's rule: the upper half is transparent, and is drawn anew."""
+    mask = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (0, 0, 64, 32))
+    file = BytesIO()
+    mask.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_the_openai_client_edits_a_picture_and_a_part_of_it(server: Server) -> None:
+    with server.client() as client:
+        circle = _bytes(_draw(client))
+        edited = client.images.edit(
+            model="shapes", prompt="a green circle on a blue background", image=circle,
+            extra_body={"strength": 0.7, "rng_seed": 3},
+        )  # fmt: skip
+        inpainted = client.images.edit(
+            model="shapes", prompt="a green circle on a blue background", image=("c.png", circle), mask=_top_half(),
+            extra_body={"rng_seed": 3},
+        )  # fmt: skip
+    assert edited.data is not None
+    assert inpainted.data is not None
+    red, green, blue = _colours(_bytes(edited.data[0].b64_json))["middle"]
+    assert green > 100 > max(red, blue)
+    half = (0, 32, 64, 64)
+    before, after = (
+        Image.open(BytesIO(picture)).convert("RGB") for picture in (circle, _bytes(inpainted.data[0].b64_json))
+    )
+    assert before.crop(half).tobytes() == after.crop(half).tobytes()
+    assert before.tobytes() != after.tobytes()
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+def test_pictures_come_in_the_format_that_was_asked_for(server: Server, output_format: Any) -> None:
+    with server.client() as client:
+        answer = client.images.generate(
+            model="shapes", prompt=RED_ON_BLUE, output_format=output_format, extra_body=STEADY
+        )
+    assert answer.data is not None
+    assert answer.output_format == output_format
+    assert Image.open(BytesIO(_bytes(answer.data[0].b64_json))).format == output_format.upper()
+
+
+async def test_the_asynchronous_client_streams(server: Server) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0) as client:
+        stream = await client.images.generate(
+            model="shapes", prompt=RED_ON_BLUE, stream=True, partial_images=3, extra_body=STEADY
+        )
+        events = [event async for event in stream]
+    kinds = [event.type for event in events]
+    assert kinds == ["image_generation.partial_image"] * (len(events) - 1) + ["image_generation.completed"]
+    assert len(events) <= 4
+    assert [getattr(event, "partial_image_index", None) for event in events[:-1]] == list(range(len(events) - 1))
+    assert _is_red_on_blue(events[-1].b64_json)
+
+
 def test_several_clients_at_once_all_get_their_own_picture(server: Server) -> None:
     wanted = {"a red circle on a blue background": 0, "a blue circle on a red background": 2}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from calculators.image_gen.families import FAMILIES
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings, NodeSettings
-from calculators.image_gen.request import RequestRules
+from calculators.image_gen.request_rules import RequestRules, RequestSettings
 from calculators.image_gen.resolution import Resolution
 
 REPOSITORY = Path(__file__).parents[3]
@@ -84,7 +86,9 @@ def make_model() -> MakeModel:
 def make_rules(make_model: MakeModel) -> MakeRules:
     """``make_rules(model=..., setting=value)``: rules with the default settings unless told otherwise."""
 
-    def make(model: ModelInfo | None = None, **changes: Any) -> RequestRules:
+    def make(
+        model: ModelInfo | None = None, *, requests: RequestSettings | None = None, **changes: Any
+    ) -> RequestRules:
         values: dict[str, Any] = {
             "load": LoadSettings("/models/m", ("CPU",)),
             "max_resolution": Resolution(4096, 4096),
@@ -93,6 +97,21 @@ def make_rules(make_model: MakeModel) -> MakeRules:
             "default_num_inference_steps": 50,
             "max_num_inference_steps": 100,
         }
-        return RequestRules(NodeSettings(**{**values, **changes}), model or make_model())
+        return RequestRules(NodeSettings(**{**values, **changes}), model or make_model(), requests or RequestSettings())
+
+    return make
+
+
+MakePicture = Callable[..., bytes]
+
+
+@pytest.fixture
+def make_picture() -> MakePicture:
+    """``make_picture(width, height, form="PNG")``: an uploaded file."""
+
+    def make(width: int = 128, height: int = 64, form: str = "PNG") -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (width, height), "red").save(file, form)
+        return file.getvalue()
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable
@@ -11,10 +12,18 @@ from typing import Any
 import pytest
 
 from calculators import HttpPayload, RequestError
+from calculators.http_payload import Part
 from calculators.image_gen.errors import cancelled_error
-from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnPartial, OnStep
+from calculators.image_gen.generation import (
+    GenerationRequest,
+    GenerationResult,
+    OnCancel,
+    OnPartial,
+    OnStep,
+    PartialImage,
+)
 from calculators.image_gen.pipelines import Pipelines
-from calculators.image_gen.request import RequestRules
+from calculators.image_gen.request_rules import RequestRules, RequestSettings
 from graph_runtime import CalculatorGraph, GraphError, Packet, Plan, StatusCode
 
 MakeRules = Callable[..., RequestRules]
@@ -24,13 +33,17 @@ LINE = 'input_side_packet: "IMAGE_GEN_NODE_RESOURCES:pipes"'
 
 
 class FakeLane:
-    """Answers at once; a prompt "wait" waits for cancellation."""
+    """Answers at once; a prompt "wait" waits for cancellation. Partial images come from a thread of their own, as in real lanes,
+    and ``seen`` is asked after each whether it has arrived.
+    """
 
     trouble: str | None = None
 
     def __init__(self) -> None:
         self.requests: list[GenerationRequest] = []
         self.waiting = threading.Event()
+        self.seen: Callable[[int], None] = lambda count: None
+        self.late: list[Callable[[], None]] = []
 
     def generate(
         self,
@@ -49,7 +62,20 @@ class FakeLane:
             assert cancelled.wait(WAIT_S)
             forget()
             raise cancelled_error()
-        return GenerationResult((b"picture",), (3,), request.width, request.height, "png", request.num_inference_steps)
+        if on_partial is not None and request.partial_images:
+            sender = threading.Thread(target=self._send, args=(request, on_partial))
+            sender.start()
+            sender.join(WAIT_S)
+        images = (b"picture",) * request.num_images
+        seeds = tuple(range(3, 3 + request.num_images))
+        return GenerationResult(images, seeds, request.width, request.height, "png", request.num_inference_steps, 4)
+
+    def _send(self, request: GenerationRequest, on_partial: OnPartial) -> None:
+        for picture in range(request.num_images):
+            for index in range(request.partial_images):
+                on_partial(PartialImage(picture, index, b"early"))
+                self.seen(picture * request.partial_images + index + 1)
+        self.late.append(lambda: on_partial(PartialImage(0, 9, b"too late")))
 
     def describe(self) -> dict[str, Any]:
         return {}
@@ -128,14 +154,91 @@ def test_several_nodes_have_models_of_their_own(shapes: Path, make_rules: MakeRu
     assert [len(lane.requests) for lane in lanes.values()] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "uri", ["/v3/images/edits", "/v1/images/edits", "/v3/images/variations", "/v3/v1/images/generations", "/", ""]
-)
+@pytest.mark.parametrize("uri", ["/v3/images/variations", "/v3/v1/images/generations", "/", ""])
 def test_other_uris_are_refused(uri: str, text: str, pipes: dict[str, Any]) -> None:
     error = refusal(text, pipes, post(uri))
-    assert error.status in (400, 404)
-    assert GENERATIONS in error.message
-    assert ("Edits" in error.message) == ("edits" in uri)
+    assert (error.status, error.code) == (404, "unknown_url")
+    assert error.message.startswith(f"Unsupported URI: {uri}; this model answers {GENERATIONS}")
+
+
+def test_an_edit_takes_its_picture_to_the_lane(
+    text: str, pipes: dict[str, Any], lane: FakeLane, make_picture: Callable[..., bytes]
+) -> None:
+    files = [Part("image", make_picture(64, 128), "a.png"), Part("mask", make_picture(), "m.png")]
+    (packet,) = run(text, pipes, HttpPayload.multipart("/v1/images/edits", {"prompt": "a cat"}, files))
+    assert json.loads(packet.value)["size"] == "64x128"
+    assert (lane.requests[0].image, lane.requests[0].mask) == (files[0].data, files[1].data)
+
+
+# ---- streams
+
+
+def test_partial_images_come_out_while_the_lane_still_draws(text: str, pipes: dict[str, Any], lane: FakeLane) -> None:
+    arrived = threading.Condition()
+    found: list[Packet] = []
+
+    def note(name: str, packet: Packet) -> None:
+        with arrived:
+            found.append(packet)
+            arrived.notify_all()
+
+    def seen(count: int) -> None:
+        with arrived:
+            assert arrived.wait_for(lambda: len(found) >= count, WAIT_S)
+
+    lane.seen = seen
+    graph = CalculatorGraph(Plan(text))
+    graph.observe_output_stream("output", note)
+    graph.start_run(pipes, deferred=True)
+    graph.add_packet_to_input_stream("input", Packet(post(stream=True, partial_images=2, n=2)).at(0))
+    graph.close_all_packet_sources()
+    graph.wait_until_done()
+    assert [packet.timestamp for packet in found] == [0, 1, 2, 3, 4, 5]
+    events = [json.loads(packet.value) for packet in found]
+    kinds = ["partial_image"] * 4 + ["completed"] * 2
+    assert [event["type"] for event in events] == [f"image_generation.{kind}" for kind in kinds]
+    order = [(event["image_index"], event.get("partial_image_index")) for event in events]
+    assert order == [(0, 0), (0, 1), (1, 0), (1, 1), (0, None), (1, None)]
+
+
+def test_a_stream_without_partial_images_is_one_event_for_each_picture(text: str, pipes: dict[str, Any]) -> None:
+    packets = run(text, pipes, post(stream=True, n=2))
+    assert [json.loads(packet.value)["type"] for packet in packets] == ["image_generation.completed"] * 2
+
+
+def test_requests_after_a_stream_get_the_next_free_timestamps(text: str, pipes: dict[str, Any]) -> None:
+    stream = post(stream=True, partial_images=3)
+    packets = run(text, pipes, stream, post(), stream, *[post()] * 7)
+    assert [packet.timestamp for packet in packets] == [*range(5), *range(5, 9), *range(9, 16)]
+    spread = CalculatorGraph(Plan(text))
+    found: list[int] = []
+    spread.observe_output_stream("output", lambda name, packet: found.append(int(packet.timestamp)))
+    spread.start_run(pipes)
+    for time in (-5, 100, 101):
+        spread.add_packet_to_input_stream("input", Packet(stream).at(time))
+    spread.close_all_packet_sources()
+    spread.wait_until_done()
+    assert found == [-5, -4, -3, -2, 100, 101, 102, 103, 104, 105, 106, 107]
+
+
+def test_a_partial_image_that_comes_after_the_end_is_dropped(text: str, pipes: dict[str, Any], lane: FakeLane) -> None:
+    packets = run(text, pipes, post(stream=True, partial_images=1))
+    lane.late[0]()
+    assert len(packets) == 2
+
+
+def test_pictures_are_stored_for_urls_below_the_servers_address(
+    text: str, lane: FakeLane, make_rules: MakeRules
+) -> None:
+    class Store:
+        def put(self, image: bytes, output_format: str) -> str:
+            return f"{image.decode()}.{output_format}"
+
+    rules = make_rules()
+    pipelines = Pipelines(rules.settings, rules.model, lane, requests=RequestSettings(store=Store()))
+    asked = dataclasses.replace(post(response_format="url"), base_url="https://host/mounted")
+    (packet,) = run(text, {"pipes": {"ImageGenExecutor": pipelines}}, asked)
+    assert json.loads(packet.value)["data"][0]["url"] == "https://host/mounted/v1/images/files/picture.png"
 
 
 def test_a_query_does_not_matter(text: str, pipes: dict[str, Any]) -> None:

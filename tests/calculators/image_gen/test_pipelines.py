@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from calculators.http_payload import HttpPayload
 from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnPartial, OnStep
 from calculators.image_gen.pipelines import Pipelines, random_seed
-from calculators.image_gen.request import RequestRules, parse_generation
+from calculators.image_gen.request import parse_request
+from calculators.image_gen.request_rules import RequestRules
 
 MakeRules = Callable[..., RequestRules]
 
@@ -40,6 +42,10 @@ class NotingLane:
         pass
 
 
+def parsed(body: dict[str, Any], rules: RequestRules) -> GenerationRequest:
+    return parse_request(HttpPayload.json("/v3/images/generations", body), rules).generation
+
+
 @pytest.fixture
 def lane() -> NotingLane:
     return NotingLane()
@@ -49,7 +55,7 @@ def test_a_request_without_a_seed_gets_one_and_is_told(lane: NotingLane, make_ru
     rules = make_rules()
     seeds = iter([11, 12])
     pipelines = Pipelines(rules.settings, rules.model, lane, choose_seed=lambda: next(seeds))
-    asked = parse_generation({"prompt": "a"}, pipelines.rules)
+    asked = parsed({"prompt": "a"}, pipelines.rules)
     assert [pipelines.generate(asked).seeds for _ in range(2)] == [(11,), (12,)]
     assert asked.rng_seed is None
 
@@ -57,7 +63,7 @@ def test_a_request_without_a_seed_gets_one_and_is_told(lane: NotingLane, make_ru
 def test_a_seed_of_the_request_stays(lane: NotingLane, make_rules: MakeRules) -> None:
     rules = make_rules()
     pipelines = Pipelines(rules.settings, rules.model, lane, choose_seed=lambda: pytest.fail("not needed"))
-    assert pipelines.generate(parse_generation({"prompt": "a", "rng_seed": 0}, rules)).seeds == (0,)
+    assert pipelines.generate(parsed({"prompt": "a", "rng_seed": 0}, rules)).seeds == (0,)
 
 
 def test_random_seeds_differ_and_fit_into_what_genai_uses() -> None:
@@ -77,7 +83,7 @@ def test_cancellation_and_steps_are_handed_on(lane: NotingLane, make_rules: Make
         return listener
 
     pipelines = Pipelines(rules.settings, rules.model, lane, on_step=at_load)
-    asked = parse_generation({"prompt": "a"}, rules)
+    asked = parsed({"prompt": "a"}, rules)
     pipelines.generate(asked, on_cancel=on_cancel)
     pipelines.generate(asked, on_step=at_call)
     assert [call[1:] for call in lane.calls] == [(on_cancel, at_load), (None, at_call)]

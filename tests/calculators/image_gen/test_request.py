@@ -8,18 +8,31 @@ from typing import Any
 
 import pytest
 
-from calculators.http_payload import RequestError
+from calculators.http_payload import HttpPayload, RequestError
 from calculators.image_gen.generation import GenerationRequest
 from calculators.image_gen.model_folder import ModelInfo
-from calculators.image_gen.request import RequestRules, parse_generation
+from calculators.image_gen.request import AnswerForm, parse_request
+from calculators.image_gen.request_rules import RequestRules
 from calculators.image_gen.resolution import Resolution
 
 MakeModel = Callable[..., ModelInfo]
 MakeRules = Callable[..., RequestRules]
 
 
+GENERATIONS = "/v3/images/generations"
+
+
+def body(**fields: Any) -> HttpPayload:
+    """As a client may send it; values that JSON does not have are for programs that make payloads themselves."""
+    return HttpPayload(GENERATIONS, parsed_json={"prompt": "a cat", **fields})
+
+
 def parse(rules: RequestRules, **fields: Any) -> GenerationRequest:
-    return parse_generation({"prompt": "a cat", **fields}, rules)
+    return parse_request(body(**fields), rules).generation
+
+
+def form(rules: RequestRules, **fields: Any) -> AnswerForm:
+    return parse_request(body(**fields), rules).answer
 
 
 def refusal(rules: RequestRules, **fields: Any) -> RequestError:
@@ -119,6 +132,7 @@ def test_null_means_absent_for_every_field(make_rules: MakeRules) -> None:
     [
         ("quality", "auto"), ("quality", "standard"), ("background", "auto"), ("background", "opaque"), ("output_format", "png"),
         ("stream", False), ("partial_images", 0), ("response_format", "b64_json"), ("strength", 1), ("strength", 1.0),
+        ("lora_alphas", {}),
     ],
 )  # fmt: skip
 def test_values_that_mean_what_is_done_anyway(name: str, value: Any, make_rules: MakeRules) -> None:
@@ -142,7 +156,7 @@ def test_what_has_no_effect_is_listed(name: str, value: Any, make_rules: MakeRul
 @pytest.mark.parametrize("body", [{}, {"prompt": None}, {"model": "m"}])
 def test_the_prompt_is_required(body: dict[str, Any], make_rules: MakeRules) -> None:
     with pytest.raises(RequestError, match="^prompt field is missing in JSON body$") as caught:
-        parse_generation(body, make_rules())
+        parse_request(HttpPayload.json(GENERATIONS, body), make_rules())
     assert (caught.value.param, caught.value.code) == ("prompt", "missing_required_parameter")
 
 
@@ -222,6 +236,8 @@ def test_unknown_fields(name: str, suggestion: str | None, value: Any, make_rule
         {"response_format": "x" * 5000},
         {"quality": "x" * 5000},
         {"moderation": "x" * 5000},
+        {"output_format": "x" * 5000},
+        {"lora_alphas": {"x" * 5000: "y"}},
         {"size": "x" * 5000},
     ],
     ids=lambda fields: next(iter(fields))[:20],
@@ -233,41 +249,51 @@ def test_what_is_endless_is_not_echoed_in_full(fields: dict[str, Any], make_rule
 
 
 @pytest.mark.parametrize(
-    "name", ["mask", "markup", "input_fidelity", "complexity", "frame_count", "frame_duration_ms", "svg"]
+    "name", ["markup", "input_fidelity", "complexity", "frame_count", "frame_duration_ms", "style", "svg"]
 )
 def test_fields_of_openai_without_a_meaning_here(name: str, make_rules: MakeRules) -> None:
     error = refusal(make_rules(), **{name: "x"})
     assert error.param == name
-    assert error.message == f"Unhandled parameter: {name}; it is not supported by this server"
+    assert error.message.startswith(f"Unhandled parameter: {name}; it is not supported by this server")
+
+
+@pytest.mark.parametrize("name", ["mask", "image[]"])
+def test_uploads_belong_to_edits(name: str, make_rules: MakeRules) -> None:
+    error = refusal(make_rules(), **{name: "x"})
+    assert error.param == name
+    assert error.message == (
+        f"Unhandled parameter: {name}; pictures and masks are sent to /v3/images/edits, as multipart/form-data"
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("quality", "hd", 'quality "hd" is not supported by this server; possible here: "auto", "standard"'),
+        ("quality", "hd", 'quality "hd" is not supported by this server; possible here: auto, standard'),
         ("background", "transparent", "not supported by this server"),
-        ("output_format", "webp", 'possible here: "png"'),
+        ("output_format", "gif", 'output_format "gif" is not supported by this server; possible here: png, jpeg, webp'),
+        ("output_format", "svg", "not supported by this server"),
         ("output_format", "PNG", "not supported by this server"),
-        ("output_compression", 100, "output_compression 100 is not supported by this server; leave it out"),
-        ("style", "vivid", "not supported by this server"),
-        ("stream", True, "stream true is not supported by this server; possible here: false"),
-        ("partial_images", 1, "partial_images 1 is not supported"),
-        ("moderation", "high", "possible: auto, low"),
+        ("output_compression", 100, "output_compression is for an output_format of jpeg or webp alone"),
+        ("output_compression", 101, "output_compression must be from 0 to 100"),
+        ("output_compression", -1, "output_compression must be from 0 to 100"),
+        ("partial_images", 1, "partial_images come in a stream alone: give stream as true"),
+        ("partial_images", 4, "partial_images must be from 0 to 3"),
+        ("moderation", "high", "possible here: auto, low"),
         ("response_format", "url", "Unsupported response_format: url. Only b64_json is supported."),
         ("strength", 1.5, "strength is greater than maxStrength: 1"),
         ("strength", -0.5, "strength is less than minStrength: 0"),
         ("strength", 0.99, "strength has a meaning for edits alone"),
         ("strength", 0, "strength has a meaning for edits alone"),
         ("lora_alphas", {"a": 1.0}, "lora_alphas is not supported when no dynamic LoRA adapters are available"),
-        ("lora_alphas", {}, "lora_alphas is not supported"),
         ("lora_alphas", [1], "lora_alphas must be an object"),
         ("prompt_2", "b", "prompt_2 is not used: of prompts, Stable Diffusion reads 1"),
         ("negative_prompt_3", "b", "negative_prompt_3 is not used: of negative_prompts, Stable Diffusion reads 1"),
         ("n", 0, "num_images_per_prompt/n must be higher than 0"),
         ("n", -1, "num_images_per_prompt/n must be higher than 0"),
         ("num_images_per_prompt", 11, "num_images_per_prompt/n is greater than maxNumImagesPerPrompt: 10"),
-        ("n", 2**31, "is greater than maxNumImagesPerPrompt: 10"),
-        ("n", 10**400, "is greater than maxNumImagesPerPrompt: 10"),
+        ("n", 2**31, "n field is not a int: it must fit into 32 bits"),
+        ("n", 10**400, "n field is not a int: it must fit into 32 bits"),
         ("num_inference_steps", 0, "num_inference_steps must be higher than 0"),
         ("num_inference_steps", 101, "num_inference_steps is greater than maxNumInferenceSteps: 100"),
         ("num_inference_steps", 2**32 + 1, "num_inference_steps is greater than maxNumInferenceSteps: 100"),
@@ -279,7 +305,8 @@ def test_fields_of_openai_without_a_meaning_here(name: str, make_rules: MakeRule
         ("size", "9223372036854775808x1", "size field is not in correct format - WxH"),
         ("size", "4160x64", "size 4160x64 exceeds the maximum resolution 4096x4096"),
         ("width", 4160, "size 4160x512 exceeds the maximum resolution"),
-        ("height", 2**63, "exceeds the maximum resolution"),
+        ("height", 2**63 - 1, "exceeds the maximum resolution"),
+        ("height", 2**63, "height field is not a int64: it must fit into 64 bits"),
         ("size", "520x520", "multiples of 64, because it is so; near by: 512x512 or 576x576"),
         ("size", "32x64", "too small: the shortest side of this model is 64"),
     ],
@@ -406,5 +433,5 @@ def test_sequence_length_is_for_families_with_a_long_text_encoder(make_rules: Ma
 
 def test_the_body_is_left_as_it_was(make_rules: MakeRules) -> None:
     body = {"prompt": "a", "n": None, "size": "auto"}
-    parse_generation(body, make_rules())
+    parse_request(HttpPayload(GENERATIONS, parsed_json=body), make_rules())
     assert body == {"prompt": "a", "n": None, "size": "auto"}
