@@ -129,6 +129,8 @@ def parse_generation(body: Mapping[str, Any], rules: RequestRules) -> Generation
     ignored: list[str] = [name for name in _NO_EFFECT if name in values]
     if "max_sequence_length" in values and length is None:
         ignored.append("max_sequence_length")
+    if guidance is not None and not rules.model.uses_guidance:
+        ignored.append("guidance_scale")
     return GenerationRequest(
         prompt=values["prompt"],
         prompt_2=values.get("prompt_2"),
