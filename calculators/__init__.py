@@ -8,6 +8,6 @@ Importing this package loads neither numpy nor OpenVINO.
 """
 
 from calculators.http_payload import HttpPayload, RequestError
-from calculators.resources import Resources, check_resources, load_resources
+from calculators.resources import Resources, check_resources, load_resources, notes_on_resources
 
-__all__ = ["HttpPayload", "RequestError", "Resources", "check_resources", "load_resources"]
+__all__ = ["HttpPayload", "RequestError", "Resources", "check_resources", "load_resources", "notes_on_resources"]

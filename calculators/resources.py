@@ -142,6 +142,16 @@ def check_resources(config: CalculatorGraphConfig | GraphSource, base_dir: str |
     return check_nodes(nodes, Path(base_dir))
 
 
+def notes_on_resources(config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str]) -> list[Problem]:
+    """What :func:`load_resources` takes as it is and could be better, such as the number of steps for a model's family."""
+    nodes = _image_nodes(config)
+    if not nodes:
+        return []
+    from calculators.image_gen.loading import notes_on_nodes
+
+    return notes_on_nodes(nodes, Path(base_dir))
+
+
 def _image_nodes(config: CalculatorGraphConfig | GraphSource) -> list[Node]:
     graph = config.config if isinstance(config, GraphSource) else config
     positions = [position for position, node in enumerate(graph.node) if node.calculator == IMAGE_GEN]

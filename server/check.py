@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from calculators import check_resources
+from calculators import check_resources, notes_on_resources
 from graph_runtime import GraphError, Plan, Problem, register_options
 from graph_runtime.config import read_graph
 from server.discovery import GRAPH_FILE, find_servables
@@ -14,10 +14,11 @@ from server.terminal import complain, say
 
 
 def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
-    """Print every problem of every graph, one a line, or that a graph is ok.
+    """Print every problem of every graph, one a line, or that a graph is ok; after it notes on what could be better.
 
     Returns:
-        The exit code: 0 without problems, 1 with some, 2 if a path is not there or has no graph, or an options file is none.
+        The exit code: 0 without problems (notes are none), 1 with some, 2 if a path is not there or has no graph, or an options
+            file is broken.
     """
     try:
         for options_file in options_proto:
@@ -35,11 +36,13 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
         graph_files += found
     correct = True
     for graph_file in dict.fromkeys(graph_files):
-        problems, plan = _look_at(graph_file)
+        problems, notes, plan = _look_at(graph_file)
         correct = correct and not problems
         gap = None if plan is None else http_gap(interface_of(plan))
         ok = f"{graph_file}: ok" if gap is None else f"{graph_file}: ok; it {gap}"
         say("\n".join(_lines(problems, graph_file)) or ok)
+        for note in _lines(notes, graph_file):
+            say(f"note: {note}")
     return 0 if correct else 1
 
 
@@ -48,8 +51,8 @@ def problems_of(graph_file: Path) -> list[Problem]:
     return _look_at(graph_file)[0]
 
 
-def _look_at(graph_file: Path) -> tuple[list[Problem], Plan | None]:
-    """The problems of a graph, and its Plan if it has one."""
+def _look_at(graph_file: Path) -> tuple[list[Problem], list[Problem], Plan | None]:
+    """The problems of a graph, notes on it, and its Plan if it has one."""
     found: list[Problem] = []
     plan = None
     try:
@@ -60,9 +63,9 @@ def _look_at(graph_file: Path) -> tuple[list[Problem], Plan | None]:
     try:
         source = read_graph(graph_file, keep_problems=True)
     except GraphError:  # so broken that the Plan has told all that there is to tell
-        return found, plan
+        return found, [], plan
     found += check_resources(source, graph_file.parent)
-    return list(dict.fromkeys(found)), plan
+    return list(dict.fromkeys(found)), notes_on_resources(source, graph_file.parent), plan
 
 
 def _problems_in(error: GraphError) -> list[Problem]:

@@ -84,6 +84,27 @@ def check_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
     ] + _repeated_names(nodes)
 
 
+def notes_on_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+    """What works, but can be better: the steps of a request that names none, where the model was made for other ones."""
+    usual = ImageGenCalculatorOptions().default_num_inference_steps
+    notes = []
+    for node in nodes:
+        each = _read_node(node, base_dir)
+        if each.settings is None or each.model is None or each.model.recommended_steps is None:
+            continue
+        steps, limit = each.model.recommended_steps, each.settings.max_num_inference_steps
+        if each.settings.default_num_inference_steps == usual and steps <= limit:
+            notes.append(
+                Problem(
+                    f"the model ({each.model.family.title}) is made for {steps} steps; requests that do not say get {usual}",
+                    place=node.place("default_num_inference_steps"),
+                    node=node.message.name or None,
+                    hint=f"set default_num_inference_steps: {steps}",
+                )
+            )
+    return notes
+
+
 def load_nodes(
     nodes: Sequence[Node],
     base_dir: Path,

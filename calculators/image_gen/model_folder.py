@@ -36,6 +36,8 @@ class ModelInfo:
         scheduler: class of its scheduler.
         timestep_spacing: the scheduler's, or "" where the configuration does not say.
         num_train_timesteps: the most denoising steps that the scheduler can make.
+        has_t5: whether one of its text encoders is a T5.
+        uses_guidance: whether ``guidance_scale`` changes what it draws.
         original_inference_steps: the steps of the model that a latent consistency model was distilled from; its scheduler alone
             uses it.
         default_size: the size it draws when nobody asks for one; None when the folder does not say.
@@ -46,6 +48,7 @@ class ModelInfo:
         fixed_guidance: whether it must run with guidance (a fixed batch that holds pairs) or without; None when both work.
         negative_prompts: how many negative prompts it reads.
         kinds: what it can draw from.
+        recommended_steps: the steps that it was made for; None where GenAI's usual 50 are right, or nobody can tell.
         kinds_reason: why not from more, as a sentence; "" where it can do all.
     """
 
@@ -60,6 +63,9 @@ class ModelInfo:
     negative_prompts: int
     kinds: frozenset[Kind]
     kinds_reason: str = ""
+    has_t5: bool = False
+    uses_guidance: bool = True
+    recommended_steps: int | None = None
     original_inference_steps: int = 50
     fixed_size: Resolution | None = None
     fixed_images: int | None = None
@@ -83,7 +89,7 @@ def read_model_folder(folder: Path, report: Report) -> ModelInfo | None:
         report(_unknown_class(folder, class_name))
         return None
     found.check_components(index, family)
-    info = found.describe(str(class_name), family)
+    info = found.describe(index, str(class_name), family)
     return None if found.reported else info
 
 
@@ -135,7 +141,7 @@ class _Folder:
             )
         for name, classes in {**family.text_encoders, **family.denoiser, "vae": family.vae}.items():
             entry = index.get(name)
-            found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+            found = _class_of(entry)
             if found is None and name in family.optional:
                 continue
             if found not in classes:
@@ -150,6 +156,8 @@ class _Folder:
             if name in family.text_encoders:
                 tokenizer = name.replace("text_encoder", "tokenizer")
                 self.require(f"{tokenizer}/openvino_tokenizer.xml", f"{tokenizer}/openvino_tokenizer.bin")
+                if family.needs_chat_template:
+                    self.check_chat_template(tokenizer)
 
     def check_weights(self, folder: str) -> None:
         """The file's length tells an interrupted download, and what Git leaves in place of a large file."""
@@ -158,7 +166,7 @@ class _Folder:
         if problem is not None:
             self.report(problem)
 
-    def describe(self, class_name: str, family: Family) -> ModelInfo | None:
+    def describe(self, index: Mapping[str, Any], class_name: str, family: Family) -> ModelInfo | None:
         scheduler = self.json("scheduler", "scheduler_config.json")
         vae = self.optional_json("vae_decoder/config.json")
         (denoiser_name,) = family.denoiser
@@ -167,10 +175,12 @@ class _Folder:
             self.reported = True  # by json() or require()
             return None
         self.check_scheduler(scheduler, family)
+        self.check_vae(vae, family)
+        distilled = _is_distilled(index, denoiser, family)
         kinds, kinds_reason = self.kinds(class_name, family, denoiser_name, denoiser, vae)
-        scale = 2 ** (_length(vae.get("block_out_channels"), 4) - 1)
+        scale = _vae_scale(vae)
         multiple, reason = self.size_rule(denoiser_name, denoiser, family, scale)
-        size, images, guidance = self.fixed_shapes(denoiser_name, scale, family)
+        size, images, guidance = self.fixed_shapes(denoiser_name, scale)
         return ModelInfo(
             class_name=class_name,
             family=family,
@@ -180,6 +190,9 @@ class _Folder:
             original_inference_steps=_positive(scheduler.get("original_inference_steps"), 50),
             kinds=kinds,
             kinds_reason=kinds_reason,
+            has_t5=any(_class_of(index.get(name)) == "T5EncoderModel" for name in family.text_encoders),
+            recommended_steps=_STEPS_OF_DISTILLED if distilled else family.recommended_steps,
+            uses_guidance=not distilled,
             default_size=size or _default_size(denoiser, family, scale),
             size_multiple=multiple,
             size_reason=reason,
@@ -222,6 +235,31 @@ class _Folder:
                 f'{place}: beta_schedule is {json.dumps(beta)}; OpenVINO GenAI runs "linear" and "scaled_linear"'
             )
 
+        if config.get("use_dynamic_shifting") is True and not family.shifts_by_size:
+            self.report(
+                f"{place}: for {family.title}, OpenVINO GenAI runs a {found} only with use_dynamic_shifting: false"
+            )
+
+    def check_vae(self, config: Mapping[str, Any], family: Family) -> None:
+        for key in family.vae_keys:
+            if key not in config:
+                self.report(
+                    f"{self.path / 'vae_decoder' / 'config.json'}: {key} is missing; OpenVINO GenAI needs it for {family.title}"
+                )
+
+    def check_chat_template(self, tokenizer: str) -> None:
+        """GenAI takes it from the tokenizer's model or from one of the files beside it."""
+        folder = self.path / tokenizer
+        if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+            return
+        files = [
+            path for name in ("tokenizer_config.json", "openvino_tokenizer.xml") if (path := folder / name).is_file()
+        ]
+        if not any(b"chat_template" in path.read_bytes() for path in files):
+            self.report(
+                f"{folder / 'tokenizer_config.json'}: chat_template is missing; OpenVINO GenAI puts the prompt into it"
+            )
+
     def kinds(
         self, class_name: str, family: Family, name: str, denoiser: Mapping[str, Any], vae: Mapping[str, Any]
     ) -> tuple[frozenset[Kind], str]:
@@ -252,11 +290,11 @@ class _Folder:
 
     def size_rule(self, name: str, denoiser: Mapping[str, Any], family: Family, scale: int) -> tuple[int, str]:
         if name != "unet":
-            patch = family.patch
-            if (
-                family.sample_size is None
-            ):  # SD3; the patch_size in a FLUX transformer's configuration means something else
-                patch = _positive(denoiser.get("patch_size"), patch)
+            patch = (
+                _positive(denoiser.get("patch_size"), family.patch)
+                if "patch_size" in family.configurable
+                else family.patch
+            )
             return (
                 scale * patch,
                 f"its VAE works on {scale}x{scale} blocks and its transformer on {patch}x{patch} of those",
@@ -268,14 +306,12 @@ class _Folder:
             return scale, vae_reason
         return scale * 2 ** (levels - 1), f"{vae_reason} and its UNet halves those {levels - 1} times"
 
-    def fixed_shapes(self, name: str, scale: int, family: Family) -> tuple[Resolution | None, int | None, bool | None]:
+    def fixed_shapes(self, name: str, scale: int) -> tuple[Resolution | None, int | None, bool | None]:
         decoder = self.xml("vae_decoder")
         denoiser = self.xml(name)
         latent = decoder.inputs[0].shape if decoder is not None and decoder.inputs else ()
         sample = denoiser.input("sample") or denoiser.input("hidden_states") if denoiser is not None else None
         size = images = guidance = None
-        if family.fixed_side is not None:
-            size = Resolution(family.fixed_side, family.fixed_side)
         if len(latent) == 4:
             images = latent[0]
         for shape in (sample.shape if sample is not None else (), latent):
@@ -310,14 +346,36 @@ def _weights_problem(path: Path, xml: ModelXml) -> str | None:
     )
 
 
+_STEPS_OF_DISTILLED: Final = 4
 _HINTS: Final = {
     "openvino_tokenizer.xml": "; make it with openvino_tokenizers: convert_tokenizer",
     "openvino_model.xml": "; make it with optimum-cli export openvino",
 }
 
 
+def _class_of(entry: object) -> object:
+    """The class of a component in model_index.json, which is written as [library, class]."""
+    return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+
+
+def _vae_scale(vae: Mapping[str, Any]) -> int:
+    """Pixels per latent pixel, along each side. AutoencoderKLQwenImage counts its levels in its own way."""
+    levels = vae.get("temperal_downsample")
+    return int(2 ** (len(levels) if isinstance(levels, list) else _length(vae.get("block_out_channels"), 4) - 1))
+
+
+def _is_distilled(index: Mapping[str, Any], denoiser: Mapping[str, Any], family: Family) -> bool:
+    """Whether it was distilled to draw in a few steps and without guidance, as FLUX schnell and FLUX.2 klein were."""
+    if family.distilled is None:
+        return False
+    key, value = family.distilled
+    return {**denoiser, **index}.get(key) is value
+
+
 def _default_size(denoiser: Mapping[str, Any], family: Family, scale: int) -> Resolution | None:
-    sample = family.sample_size if family.sample_size is not None else denoiser.get("sample_size")
+    sample = family.sample_size
+    if "sample_size" in family.configurable:
+        sample = denoiser.get("sample_size", sample)
     sides = sample if isinstance(sample, list) and len(sample) == 2 else (sample, sample)
     height, width = (_positive(side, 0) for side in sides)
     return Resolution(width * scale, height * scale) if height and width else None

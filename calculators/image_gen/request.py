@@ -26,6 +26,7 @@ from calculators.image_gen.request_fields import (
 from calculators.image_gen.request_rules import RequestRules
 from calculators.image_gen.request_size import choose_size
 from calculators.image_gen.request_values import refuse, shortened
+from calculators.image_gen.schedule import steps_to_run
 from calculators.image_gen.uploads import read_header
 
 GENERATIONS: Final = ("/v3/images/generations", "/v1/images/generations")
@@ -116,10 +117,12 @@ def check_form(form: Form, rules: RequestRules) -> ImagesRequest:
     ignored = [name for name in _NO_EFFECT if name in values]
     if "max_sequence_length" in values and length is None:
         ignored.append("max_sequence_length")
+    if "guidance_scale" in values and not model.uses_guidance:
+        ignored.append("guidance_scale")
     num_images = _num_images(values, rules)
     size = choose_size(values, rules, upload)
     steps = _steps(values, rules)
-    strength = _strength(values, kind, steps)
+    strength = _strength(values, kind, steps, model)
     answer = _answer(form, rules)
     output_format = values.get("output_format", "png")
     generation = GenerationRequest(
@@ -183,7 +186,7 @@ def _check_kind(kind: Kind, model: ModelInfo) -> None:
     )
 
 
-def _strength(values: Mapping[str, Any], kind: Kind, steps: int) -> float | None:
+def _strength(values: Mapping[str, Any], kind: Kind, steps: int, model: ModelInfo) -> float | None:
     strength: float | None = values.get("strength")
     if strength is None:
         return None
@@ -199,10 +202,12 @@ def _strength(values: Mapping[str, Any], kind: Kind, steps: int) -> float | None
                 "invalid_value",
             )
         return None
-    if int(strength * steps) < 1:
+    if not model.family.takes_strength:
+        refuse("strength", f"strength has no meaning for {model.family.title}; leave it out", "unsupported_parameter")
+    if steps_to_run(model, steps, strength) < 1:
         refuse(
             "strength",
-            f"strength {strength:g} leaves none of {steps} steps to draw with; it has to be {1 / steps:.3g} or more",
+            f"strength {strength:g} leaves none of {steps} steps to draw with; give more of either",
             "decimal_below_min_value",
         )
     return strength

@@ -11,6 +11,7 @@ import ctypes
 from calculators.image_gen.model_folder import ModelInfo
 
 _LCM = "LCMScheduler"
+_FLOW = "FlowMatchEulerDiscreteScheduler"
 
 
 def steps_to_run(model: ModelInfo, steps: int, strength: float) -> int:
@@ -23,6 +24,10 @@ def steps_to_run(model: ModelInfo, steps: int, strength: float) -> int:
     """
     if model.scheduler == _LCM:  # it takes ``steps`` steps from what strength leaves of the original ones
         return steps if _share(model.original_inference_steps, strength) else 0
+    if not model.family.takes_strength:
+        return steps
+    if model.scheduler == _FLOW:  # it leaves out whole steps, where the others run whole ones: a part of a step is run
+        return steps - int(_float32(steps - _float32(steps * _float32(strength))))
     share = _share(steps, strength)
     if share == 0:
         return 0
@@ -35,4 +40,8 @@ def can_be_miscounted(model: ModelInfo) -> bool:
 
 
 def _share(steps: int, strength: float) -> int:
-    return int(ctypes.c_float(steps * ctypes.c_float(strength).value).value)
+    return int(_float32(steps * _float32(strength)))
+
+
+def _float32(value: float) -> float:
+    return ctypes.c_float(value).value

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
 
-from graph_runtime._engine.stream import Port, WatchedQueue
+from graph_runtime._engine.stream import Port, WatchedQueue, show
 from graph_runtime.calculator import (
     EMPTY_PACKET,
     Calculator,
@@ -353,8 +353,7 @@ class NodeState:
     def show(self, observers: list[Observer], packet: Packet) -> bool:
         """Hand a packet to observers; False when one of them failed (the run has failed then)."""
         try:
-            for observer in observers:
-                observer.packet(packet)
+            show(observers, packet)
         except Exception as error:
             self.run.fail(self._stream_failure("process", error, self.context))
             return False

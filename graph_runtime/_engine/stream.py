@@ -98,6 +98,18 @@ class Observer:
                 self.callback(Packet(NOTHING, settled))
 
 
+def show(observers: list[Observer], packet: Packet) -> None:
+    """Hand a packet to all observers. What one of them raises is raised when all have had it."""
+    failed: Exception | None = None
+    for observer in observers:
+        try:
+            observer.packet(packet)
+        except Exception as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
 class StreamState:
     """A stream of one run. Only the thread that drains the run touches it.
 
@@ -188,10 +200,11 @@ class StreamState:
             if len(queue) >= self.run.nearly_full:
                 self.run.may_be_full(queue)
             queue.append(packet)
-        for observer in self.observers:
-            observer.packet(packet)
+        if self.observers:
+            show(self.observers, packet)
             if timestamp == PRE_STREAM:
-                observer.bound(self.bound)  # nothing may follow: all that comes later is settled
+                for observer in self.observers:
+                    observer.bound(self.bound)  # nothing may follow: all that comes later is settled
 
     def send_together(self, packets: list[Packet]) -> None:
         """Hand on the packets of one call: each consumer that looks at its queue gets all of them first.

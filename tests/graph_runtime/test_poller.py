@@ -150,6 +150,24 @@ def test_services_are_shared_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert got == [("mine", None), ("made", 5)]
 
 
+@pytest.mark.parametrize("maker", ["PassThroughCalculator", None])
+def test_a_poller_gets_the_packet_at_which_another_observer_fails(maker: str | None) -> None:
+    node = f'node {{ calculator: "{maker}" input_stream: "in" output_stream: "s" }}' if maker else ""
+    stream = "s" if maker else "in"
+    graph = CalculatorGraph(graph_config=f'input_stream: "in" {node}')
+
+    def fail(name: str, packet: Packet) -> None:
+        raise LookupError("no more")
+
+    graph.observe_output_stream(stream, fail)
+    poller = graph.add_output_stream_poller(stream)
+    graph.start_run()
+    graph.add_packet_to_input_stream("in", Packet(1), 0)
+    with pytest.raises(GraphError, match="no more"):
+        graph.close()
+    assert [packet.value for packet in poller] == [1]
+
+
 def test_several_threads_may_wait_for_the_same_end() -> None:
     graph = CalculatorGraph(graph_config=COUNT)
     graph.start_run({"n": 1000})

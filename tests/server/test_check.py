@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +54,25 @@ NO_HTTP = (
     "graph.pbtxt: ok; it takes no HTTP payload, so that no HTTP call can use it: that takes "
     'input_stream: "HTTP_REQUEST_PAYLOAD:input" and output_stream: "HTTP_RESPONSE_PAYLOAD:output"'
 )
+
+
+def test_a_note_names_the_steps_that_a_model_is_made_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(bundled_models_dir() / "shapes", tmp_path / "model", copy_function=os.symlink)
+    index = tmp_path / "model" / "model_index.json"
+    text = index.read_text().replace("StableDiffusionPipeline", "LatentConsistencyModelPipeline")
+    index.unlink()
+    index.write_text(text)
+    graph = IMAGE_GRAPH.replace(str(bundled_models_dir() / "shapes"), "model")
+    assert _check(graph, tmp_path, capsys) == (
+        0,
+        [
+            "graph.pbtxt: ok",
+            f'note: {tmp_path}/graph.pbtxt:10:3: node "ImageGenExecutor": the model (Latent Consistency Model) is made for '
+            "4 steps; requests that do not say get 50; set default_num_inference_steps: 4",
+        ],
+    )
+    for own in ("default_num_inference_steps: 8", "default_num_inference_steps: 3 max_num_inference_steps: 3"):
+        assert _check(graph.replace('device: "CPU"', own), tmp_path, capsys) == (0, ["graph.pbtxt: ok"])
 
 
 def test_a_good_graph_is_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

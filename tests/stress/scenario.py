@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -363,8 +363,20 @@ def _join(threads: list[_Thread]) -> None:
             raise thread.error
 
 
-def check_for_leaks(patience_s: float = 10.0) -> None:
+def kept_runs() -> list[Run]:
+    """The runs that are in memory."""
+    gc.collect()
+    with suppress(ReferenceError):
+        return [each for each in gc.get_objects() if type(each) is Run]
+    return []
+
+
+def check_for_leaks(others: Sequence[Run] = (), patience_s: float = 10.0) -> None:
     """Between scenarios: no thread is busy, and no run is kept.
+
+    Args:
+        others: runs from before the first scenario: what else went on in this process may keep some.
+        patience_s: how long threads may be busy.
 
     Raises:
         FaultError: some are.
@@ -378,11 +390,9 @@ def check_for_leaks(patience_s: float = 10.0) -> None:
         time.sleep(0.002)
     if busy:
         raise FaultError(f"{len(busy)} worker threads do not come back")
-    others = [thread.name for thread in threading.enumerate() if thread.name == "stress"]
-    if others:
-        raise FaultError(f"{len(others)} threads of the stress run itself are left")
-    gc.collect()
-    with suppress(ReferenceError):
-        runs = [each for each in gc.get_objects() if type(each) is Run]
-        if runs:
-            raise FaultError(f"{len(runs)} finished runs are kept in memory")
+    left = [thread.name for thread in threading.enumerate() if thread.name == "stress"]
+    if left:
+        raise FaultError(f"{len(left)} threads of the stress run itself are left")
+    runs = [run for run in kept_runs() if not any(run is other for other in others)]
+    if runs:
+        raise FaultError(f"{len(runs)} finished runs are kept in memory")

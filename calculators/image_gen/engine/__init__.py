@@ -16,6 +16,9 @@ they come here, and these files take care of the rest.
 * The result's memory is overwritten by the next call: it is encoded before that.
 * From pictures GenAI draws one at a time (into a mask it cannot draw more, and the others would share noise): several are drawn in
   turn.
+* A pipeline that was made of another one can be without a scheduler, and crashes when it draws: each gets one of its own.
+* A T5 text encoder (Stable Diffusion 3, FLUX) keeps length and number of the texts of its first call: the model is loaded anew for
+  another ``max_sequence_length``, and Stable Diffusion 3 always gets a negative text.
 * Drawing into a mask changes the rest of the picture slightly: it is put back.
 
 ``loading`` (folder -> pipelines), ``devices`` (which there are), ``reasons`` (OpenVINO's errors, readable); ``drawing`` (one

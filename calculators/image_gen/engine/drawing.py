@@ -37,6 +37,12 @@ _log = logging.getLogger(__name__)
 
 _WARM_UP_SIDE: Final = 64
 _LONGEST_LOGGED: Final = 4000
+_PROMPTS: Final = (
+    "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3", "guidance_scale", "max_sequence_length"
+)  # fmt: skip
+_AS_GOOD_AS_NO_GUIDANCE: Final = float(np.nextafter(np.float32(1), np.float32(2)))
+"""Stable Diffusion 3 without guidance: a T5 text encoder keeps the number of texts, with and without a negative one, of its first
+call, so that it always gets both."""
 _WARM_UP_UPLOAD: Final = encode_image(np.full((8, 8, 3), 255, np.uint8))
 
 
@@ -86,7 +92,10 @@ class Engine:
     def __init__(self, load: LoadSettings, model: ModelInfo) -> None:
         self._model = model
         self._working_steps: dict[tuple[int, float], int] = {}
+        self._load = load
         self._loaded = load_pipelines(load, model)
+        self._own_length = next(iter(self._loaded.by_kind.values())).get_generation_config().max_sequence_length
+        self._text_length = self._own_length
         self._warm_up()
 
     def about(self) -> dict[str, Any]:
@@ -141,6 +150,7 @@ class Engine:
 
     def _prepared(self, request: GenerationRequest, cancelled: Callable[[], bool], on_step: OnStep) -> _Drawing:
         """The request with its uploads decoded, as far as it can be drawn."""
+        self._fit_text_length(request.max_sequence_length or self._own_length)
         pipeline = self._loaded.by_kind.get(request.kind)
         if pipeline is None:
             raise RequestError(
@@ -153,13 +163,19 @@ class Engine:
         if request.image is not None:
             own = pipeline.get_generation_config().strength
             strength = own if request.strength is None else request.strength
+            if strength != 1 and not self._model.family.takes_strength:
+                refuse(
+                    "strength",
+                    f"strength is not used by {self._model.family.title}; it can only be 1, or left out",
+                    "unsupported_parameter",
+                )
         steps = request.num_inference_steps
         if steps < 1:
             refuse("num_inference_steps", "num_inference_steps must be higher than 0", "integer_below_min_value")
         if steps_to_run(self._model, steps, strength) < 1:
             refuse(
                 "strength",
-                f"strength {strength:g} leaves nothing of {steps} num_inference_steps: their product must be at least 1",
+                f"strength {strength:g} leaves nothing of {steps} num_inference_steps to run: one of them must be greater",
                 "invalid_value",
             )
         steps = self._working_steps.get((steps, strength), steps)
@@ -173,6 +189,25 @@ class Engine:
                 white = np.where(drawing.mask, np.uint8(255), np.uint8(0))
                 drawing.arguments["mask_image"] = openvino.Tensor(white[np.newaxis, ..., np.newaxis])
         return drawing
+
+    def _fit_text_length(self, length: int) -> None:
+        """Load the model anew for another length of texts: a T5 text encoder keeps the one of its first text."""
+        if not self._model.has_t5 or length == self._text_length:
+            return
+        if self._load.static is not None:
+            refuse(
+                "max_sequence_length",
+                f"max_sequence_length must be {self._text_length}: this model was compiled for it",
+                "invalid_value",
+            )
+        _log.warning("loading the model anew for texts of %d tokens instead of %d", length, self._text_length)
+        self._loaded.by_kind.clear()  # its memory is needed
+        try:
+            self._loaded = load_pipelines(self._load, self._model)
+            self._text_length = length
+            self._warm_up()
+        except LoadError as error:
+            raise spoilt_error(error.message) from error
 
     def _draw(self, drawing: _Drawing, seeds: Sequence[int]) -> Pixels:
         """The pixels, n x height x width x 3, in memory that the next call overwrites."""
@@ -201,7 +236,7 @@ class Engine:
             tensor = drawing.pipeline.generate(
                 request.prompt,
                 **drawing.arguments,
-                **_prompts(request),
+                **self._prompts(request),
                 **noise_of(seeds),
                 width=request.width,
                 height=request.height,
@@ -224,6 +259,16 @@ class Engine:
             raise spoilt_error(f"the pictures have the shape {pixels.shape} instead of {shape}")
         watch.finish()
         return pixels
+
+    def _prompts(self, request: GenerationRequest) -> dict[str, Any]:
+        """Prompts and what belongs to them; what must be left out rather than be None is."""
+        values = {name: value for name in _PROMPTS if (value := getattr(request, name)) is not None}
+        if "negative_prompt_2" in values or "negative_prompt_3" in values:
+            values.setdefault("negative_prompt", "")  # without it, Stable Diffusion XL ignores the others
+        scale = values.get("guidance_scale", 2.0)
+        if scale <= 1 and self._model.has_t5 and self._model.negative_prompts and self._load.static is None:
+            values["guidance_scale"] = _AS_GOOD_AS_NO_GUIDANCE
+        return values
 
     def _warm_up(self) -> None:
         """A small picture of each kind: keeps later tiny ones from spoiling the model, finds what only fails when it draws."""
@@ -253,6 +298,7 @@ class Engine:
             num_images=(model.fixed_images or 1) if kind == "text to image" else 1,
             num_inference_steps=1,
             guidance_scale=1.0 if model.fixed_guidance is False else None,
+            max_sequence_length=self._text_length if model.has_t5 else None,
             rng_seed=0,
             image=None if kind == "text to image" else _WARM_UP_UPLOAD,
             mask=_WARM_UP_UPLOAD if kind == "inpainting" else None,
@@ -263,11 +309,3 @@ class Engine:
 def _steps_run(pipeline: Any) -> int:
     """A look back, because the last callbacks of a generation can be missing, and with few steps these are all."""
     return len(pipeline.get_performance_metrics().raw_metrics.iteration_durations)
-
-
-def _prompts(request: GenerationRequest) -> dict[str, Any]:
-    """The arguments that must be left out rather than be None."""
-    names = (
-        "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3", "guidance_scale", "max_sequence_length"
-    )  # fmt: skip
-    return {name: value for name in names if (value := getattr(request, name)) is not None}

@@ -57,7 +57,7 @@ def load_pipelines(load: LoadSettings, model: ModelInfo) -> LoadedPipelines:
         if kind not in model.kinds:
             continue
         try:
-            loaded.by_kind[kind] = _derived(kind, sources, loaded) or _from_folder(kind, load, loaded.devices)
+            loaded.by_kind[kind] = _derived(kind, sources, load, loaded) or _from_folder(kind, load, loaded.devices)
         except LoadError as error:
             errors.append(error)
             loaded.notes.append(f"{kind}: {error.message}")
@@ -66,11 +66,15 @@ def load_pipelines(load: LoadSettings, model: ModelInfo) -> LoadedPipelines:
     return loaded
 
 
-def _derived(kind: Kind, sources: tuple[Kind, ...], loaded: LoadedPipelines) -> Any:
+def _derived(kind: Kind, sources: tuple[Kind, ...], load: LoadSettings, loaded: LoadedPipelines) -> Any:
+    scheduler = Path(load.models_path) / "scheduler" / "scheduler_config.json"
     for source in sources:
         if source in loaded.by_kind:
             try:
-                return _CLASSES[kind](loaded.by_kind[source])
+                pipeline = _CLASSES[kind](loaded.by_kind[source])
+                # GenAI gives SD3, FLUX and Qwen-Image pipelines no scheduler then, and crashes when they draw.
+                pipeline.set_scheduler(openvino_genai.Scheduler.from_config(scheduler))
+                return pipeline
             except Exception as error:
                 loaded.notes.append(f"{kind}: cannot be made of {source}, and is loaded by itself: {readable(error)}")
     return None

@@ -134,7 +134,7 @@ def test_numbers_may_be_written_as_c_writes_them(text: str, value: float, edit: 
         ("response_format", "url", "Unsupported response_format: url. Only b64_json is supported."),
         ("strength", "1.5", "strength is greater than maxStrength: 1"),
         ("strength", "-0.5", "strength is less than minStrength: 0"),
-        ("strength", "0", "strength 0 leaves none of 50 steps to draw with; it has to be 0.02 or more"),
+        ("strength", "0", "strength 0 leaves none of 50 steps to draw with; give more of either"),
         ("strength", "0.019", "leaves none of 50 steps"),
     ],
 )  # fmt: skip

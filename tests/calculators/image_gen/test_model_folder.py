@@ -295,13 +295,16 @@ def make_folder(folder: Path, index: dict[str, Any], denoiser: dict[str, Any], i
         sub.mkdir(parents=True)
         (sub / "openvino_model.xml").write_text(XML.format(input=inputs.get(name, "input"), shape="?,?"))
         (sub / "openvino_model.bin").write_bytes(b"")
-        config = {"block_out_channels": [1, 2, 3, 4], "latent_channels": 16} if name == "vae" else denoiser
+        needed = {key: [True] * 3 for key in FAMILIES[index["_class_name"]].vae_keys}
+        vae = {"block_out_channels": [1, 2, 3, 4], "latent_channels": 16, **needed}
+        config = vae if name == "vae" else denoiser
         (sub / "config.json").write_text(json.dumps(config))
         if name.startswith("text_encoder"):
             tokenizer = folder / name.replace("text_encoder", "tokenizer")
             tokenizer.mkdir()
             (tokenizer / "openvino_tokenizer.xml").write_text("<net/>")
             (tokenizer / "openvino_tokenizer.bin").write_bytes(b"")
+            (tokenizer / "tokenizer_config.json").write_text('{"chat_template": ""}')
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps({"_class_name": index["scheduler"][1]}))
     (folder / "model_index.json").write_text(json.dumps(index))
@@ -352,7 +355,7 @@ UNET = ["diffusers", "UNet2DConditionModel"]
         (
             {"_class_name": "ZImagePipeline", "text_encoder": ["transformers", "Qwen3Model"],
              "transformer": ["diffusers", "ZImageTransformer2DModel"], "vae": VAE, "scheduler": FLOW},
-            {}, 16, Resolution(512, 512),
+            {}, 16, Resolution(1024, 1024),
         ),
         (
             {"_class_name": "QwenImagePipeline", "text_encoder": ["transformers", "Qwen2_5_VLForConditionalGeneration"],
@@ -401,4 +404,3 @@ def test_families_that_openvino_genai_runs_for_some_kinds_only(class_name: str, 
     assert model is not None
     assert model.kinds == family.kinds != ALL_KINDS
     assert_matches(f"{family.title} is run by OpenVINO GenAI for .* alone", model.kinds_reason)
-    assert (model.fixed_size is not None) == (class_name == "ZImagePipeline")

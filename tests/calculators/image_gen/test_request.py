@@ -428,6 +428,9 @@ def test_sequence_length_is_for_families_with_a_long_text_encoder(make_rules: Ma
     assert parse(flux, max_sequence_length=512).max_sequence_length == 512
     assert parse(flux, max_sequence_length=512).ignored == ()
     assert refusal(flux, max_sequence_length=513).param == "max_sequence_length"
+    assert parse(flux, guidance_scale=2).ignored == ()
+    distilled = make_rules(make_model("FluxPipeline", uses_guidance=False))
+    assert parse(distilled, guidance_scale=2).ignored == ("guidance_scale",)
     assert parse(make_rules(), max_sequence_length=10**6).max_sequence_length is None
 
 

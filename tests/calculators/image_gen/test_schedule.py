@@ -22,7 +22,11 @@ MakeModel = Callable[..., ModelInfo]
         ("EulerDiscreteScheduler", 100, 0.29, 29),
         ("EulerDiscreteScheduler", 20, 0.05, 1),
         ("EulerDiscreteScheduler", 10, 0.05, 0),
+        ("FlowMatchEulerDiscreteScheduler", 10, 1.0, 10),
         ("FlowMatchEulerDiscreteScheduler", 10, 0.6, 6),
+        ("FlowMatchEulerDiscreteScheduler", 4, 0.6, 3),  # 2.4 steps are three
+        ("FlowMatchEulerDiscreteScheduler", 10, 0.05, 1),
+        ("FlowMatchEulerDiscreteScheduler", 10, 0.0, 0),
         ("PNDMScheduler", 20, 1.0, 21),
         ("PNDMScheduler", 20, 0.5, 11),
         ("PNDMScheduler", 4, 0.3, 2),
@@ -37,6 +41,11 @@ MakeModel = Callable[..., ModelInfo]
 )
 def test_steps_to_run(scheduler: str, steps: int, strength: float, run: int, make_model: MakeModel) -> None:
     assert steps_to_run(make_model(scheduler=scheduler), steps, strength) == run
+
+
+def test_all_steps_are_run_where_strength_is_not_used(make_model: MakeModel) -> None:
+    model = make_model("Flux2KleinPipeline", scheduler="FlowMatchEulerDiscreteScheduler")
+    assert steps_to_run(model, 4, 0.5) == 4
 
 
 def test_a_distilled_model_counts_with_its_own_original_steps(make_model: MakeModel) -> None:
