@@ -88,6 +88,12 @@ class CalculatorGraph:
             raise GraphError(
                 f'there is no executor "{unused[0]}" in the graph; it has: {have}', code=StatusCode.INVALID_ARGUMENT
             )
+        for name, submit in (executors or {}).items():
+            if not callable(submit):
+                raise TypeError(
+                    f'executor "{name}" has to be a function that runs a given function some time later, not '
+                    f"{type(submit).__name__}; pass its submit method, if it has one"
+                )
         self._plan = plan
         self._executors = dict(executors or {})
         self._observers: list[tuple[str, Observer]] = []

@@ -25,8 +25,8 @@ from graph_runtime.tags import TagMap
 from graph_runtime.timestamp import DONE, MAX, MIN, POST_STREAM, PRE_STREAM, debug_string, next_allowed
 
 if TYPE_CHECKING:
+    from graph_runtime._engine.pools import Pool
     from graph_runtime._engine.run import Run
-    from graph_runtime._engine.scheduler import Pool
     from graph_runtime._engine.stream import Observer, StreamState
     from graph_runtime.plan import NodePlan
 
