@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from graph_runtime.arguments import wrong_type
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.graph import CalculatorGraph, GraphInputStreamAddMode
 from graph_runtime.packet import Packet
@@ -44,7 +45,7 @@ class AsyncRun:
         Raises:
             GraphError: as ``CalculatorGraph.add_packet_to_input_stream``.
         """
-        if timestamp is not None:
+        if timestamp is not None and isinstance(packet, Packet):  # else the graph refuses it
             packet = packet.at(timestamp)
         if not self._add(stream, packet):
             with self.graph.waiting_to_add():
@@ -138,6 +139,10 @@ async def running(
     Raises:
         GraphError: the run cannot start, or failed.
     """
+    if not isinstance(graph, Plan | CalculatorGraph):
+        raise wrong_type("running() takes a Plan or a CalculatorGraph", graph)
+    if isinstance(outputs, str):
+        raise TypeError(f"running() takes a list of streams: outputs=['{outputs}']")
     if isinstance(graph, Plan):
         graph = CalculatorGraph(graph)
     observers, add_mode = graph._observers[:], graph.graph_input_stream_add_mode

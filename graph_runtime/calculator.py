@@ -15,8 +15,10 @@ Life of a calculator object, once per node and run (MediaPipe ``calculator_base.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Coroutine
+from operator import index as exact_int
 from typing import Any, Final, TypeVar
 
+from graph_runtime.arguments import check_callable, check_offset, wrong_type
 from graph_runtime.contract import CalculatorContract, missing_port, split_key
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import NOTHING, BoundMark, Packet, PacketType
@@ -156,7 +158,7 @@ class OutputStream:
         Raises:
             InvalidArgumentError: the timestamp can be no bound (UNSET, UNSTARTED, DONE).
         """
-        if not PRE_STREAM <= timestamp <= ONE_OVER_POST_STREAM:
+        if not PRE_STREAM <= exact_int(timestamp) <= ONE_OVER_POST_STREAM:
             raise GraphError(
                 f'In stream "{self.name}", timestamp bound set to illegal value: {debug_string(timestamp)}',
                 code=StatusCode.INVALID_ARGUMENT,
@@ -179,6 +181,8 @@ class OutputStream:
                 f'SetHeader must be called before the stream is closed. Stream: "{self.name}".',
                 code=StatusCode.FAILED_PRECONDITION,
             )
+        if not isinstance(header, Packet):
+            raise wrong_type("a header is a Packet", header)
         if header._timestamp != UNSET:
             raise GraphError(
                 f'Headers must not have a timestamp.  Stream: "{self.name}".', code=StatusCode.INVALID_ARGUMENT
@@ -188,6 +192,7 @@ class OutputStream:
     def set_offset(self, offset: int) -> None:
         """As ``cc.set_timestamp_offset`` in the contract, for this stream alone; only in ``open``."""
         self._only_in_open("SetOffset")
+        check_offset(offset)
         self._offset = offset
 
     def _only_in_open(self, what: str) -> None:
@@ -333,6 +338,7 @@ class CalculatorContext:
 
         Returns a function that takes the callback away again.
         """
+        check_callable(callback, "on_cancel() takes callback()")
         remove: Callable[[], None] = self._run.on_cancel(callback)
         return remove
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from graph_runtime.arguments import check_name, check_offset, wrong_type
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import PacketType, as_packet_type
 from graph_runtime.tags import PortKey, TagMap, describe_port
@@ -29,6 +30,8 @@ def split_key(key: PortKey) -> tuple[str, int]:
         return key, 0
     if isinstance(key, int):
         return "", key
+    if not (isinstance(key, tuple) and len(key) == 2):
+        raise TypeError(f'a port is named by "TAG", 2 or "TAG", 1, not {key!r}')
     return key
 
 
@@ -66,10 +69,14 @@ class PortSpec:
 
     def set_one_of(self, *packet_types: PacketType | type) -> PortSpec:
         """Packets here are of one of these types."""
+        if not packet_types:
+            raise TypeError("set_one_of() takes at least one type")
         return self._declare(ONE_OF, tuple(as_packet_type(each) for each in packet_types))
 
     def set_same_as(self, port: PortSpec) -> PortSpec:
         """Packets here are of the type that ``port`` has."""
+        if not isinstance(port, PortSpec):
+            raise wrong_type("set_same_as() takes a port of the contract", port)
         self._declare(SAME_AS)
         self.link = port
         return self
@@ -220,6 +227,8 @@ class CalculatorContract:
             name: one of ``graph_runtime.stream_handlers.HANDLERS``.
             options: its options message, where it has one.
         """
+        if not isinstance(name, str):
+            raise wrong_type("an input stream handler is named by a str", name)
         self.input_stream_handler = name
         self.input_stream_handler_options = options
 
@@ -231,6 +240,7 @@ class CalculatorContract:
             optional: the node can do without.
             default: makes the object where the caller gives none.
         """
+        check_name(key)
         self.services[key] = Service(optional, default)
 
     def set_process_timestamp_bounds(self, value: bool = True) -> None:
@@ -239,6 +249,7 @@ class CalculatorContract:
 
     def set_timestamp_offset(self, offset: int) -> None:
         """Output at ``input timestamp + offset`` or later: lets output bounds follow input bounds without a call."""
+        check_offset(offset)
         self.timestamp_offset = offset
 
 

@@ -33,7 +33,7 @@ class ExecutorPlan:
         max_threads: so many at once.
         is_inline: one thread drains at a time and calls nodes itself; otherwise every call is made by a thread of the pool.
         has_threads: whether it has threads of its own; without, only waiting threads run nodes.
-        given_by_caller: the threads are the caller's (``CalculatorGraph.set_executor``).
+        given_by_caller: the threads are the caller's (``CalculatorGraph(executors=...)``).
     """
 
     max_threads: int = MAX_DEFAULT_THREADS

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graph_runtime._engine.run import Run
 from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+from graph_runtime.arguments import by_name, check_callable, check_name, check_timeout, wrong_type
 from graph_runtime.config import to_text
 from graph_runtime.errors import GraphError, Problem, StatusCode, combine, raise_problems
 from graph_runtime.executors import ExecutorPlan
@@ -56,6 +57,11 @@ class CalculatorGraph:
     thread, and from calculators and callbacks, except the waits, which a node of the same graph may not call.
     """
 
+    __slots__ = (
+        "__weakref__", "_add_mode", "_executors", "_last_side_packets", "_observers", "_outputs_waited_for", "_plan",
+        "_queue_limit", "_run", "_services", "_tracer",
+    )  # fmt: skip
+
     def __init__(
         self,
         plan: Plan | None = None,
@@ -67,9 +73,10 @@ class CalculatorGraph:
         subgraphs: Subgraphs = (),
         **unknown: Any,
     ) -> None:
+        executors = by_name("executors has name -> function", executors)
         if plan is None:
             plan = plan_from_keywords(
-                executors=executors or (),
+                executors=executors,
                 subgraphs=subgraphs,
                 graph_config=graph_config,
                 binary_graph_path=binary_graph_path,
@@ -82,14 +89,20 @@ class CalculatorGraph:
             raise TypeError(
                 f"CalculatorGraph() takes a Plan, or keywords such as graph_config=..., not {type(plan).__name__}"
             )
-        unused = [name for name in executors or () if not plan.executors.get(name, ExecutorPlan()).given_by_caller]
+        unused = [name for name in executors if not plan.executors.get(name, ExecutorPlan()).given_by_caller]
         if unused:
             have = ", ".join(name for name in plan.executors if name) or "none"
             raise GraphError(
                 f'there is no executor "{unused[0]}" in the graph; it has: {have}', code=StatusCode.INVALID_ARGUMENT
             )
+        for name, submit in executors.items():
+            if not callable(submit):
+                raise TypeError(
+                    f'executor "{name}" has to be a function that runs a given function some time later, not '
+                    f"{type(submit).__name__}; pass its submit method, if it has one"
+                )
         self._plan = plan
-        self._executors = dict(executors or {})
+        self._executors = executors
         self._observers: list[tuple[str, Observer]] = []
         self._run: Run | None = None
         self._last_side_packets: dict[str, Packet] = {}
@@ -98,8 +111,7 @@ class CalculatorGraph:
         profiler = plan.config.profiler_config
         self._tracer = Tracer(profiler.trace_log_capacity or DEFAULT_CAPACITY) if profiler.trace_enabled else None
         self._queue_limit = plan.max_queue_size
-        self.graph_input_stream_add_mode = GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
-        """Whether adding to a full graph waits, or raises with code UNAVAILABLE."""
+        self._add_mode = GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
 
     @property
     def plan(self) -> Plan:
@@ -139,6 +151,17 @@ class CalculatorGraph:
             raise GraphError("max_queue_size is set during a run", code=StatusCode.FAILED_PRECONDITION)
         self._queue_limit = UNLIMITED if limit == -1 else limit
 
+    @property
+    def graph_input_stream_add_mode(self) -> GraphInputStreamAddMode:
+        """Whether adding to a full graph waits, or raises with code UNAVAILABLE; may be set at any time."""
+        return self._add_mode
+
+    @graph_input_stream_add_mode.setter
+    def graph_input_stream_add_mode(self, mode: GraphInputStreamAddMode) -> None:
+        if not isinstance(mode, GraphInputStreamAddMode):
+            raise wrong_type("graph_input_stream_add_mode is a GraphInputStreamAddMode", mode)
+        self._add_mode = mode
+
     # ---- before a run
 
     def observe_output_stream(
@@ -152,6 +175,8 @@ class CalculatorGraph:
         Raises:
             GraphRuntimeError: there is no such stream (NOT_FOUND), or a run is going on.
         """
+        check_name(stream_name)
+        check_callable(callback_fn, "packets are given to callback_fn(stream_name, packet)")
         if stream_name not in self._plan.stream_ids:
             raise GraphError(
                 f'Unable to attach observer to output stream "{stream_name}" because it doesn\'t exist.',
@@ -167,6 +192,7 @@ class CalculatorGraph:
         Raises:
             GraphRuntimeError: there is no such stream (NOT_FOUND), or a run is going on.
         """
+        check_name(stream_name)
         poller = OutputStreamPoller(stream_name, lambda: self._run)
         self.observe_output_stream(stream_name, lambda _, packet: poller.put(packet), observe_timestamp_bounds)
         return poller
@@ -177,6 +203,7 @@ class CalculatorGraph:
         Raises:
             GraphRuntimeError: a run is going on.
         """
+        check_name(key)
         if self._is_running():
             raise GraphError("set_service() is called during a run", code=StatusCode.FAILED_PRECONDITION)
         self._services[key] = value
@@ -209,9 +236,14 @@ class CalculatorGraph:
                 "start_run() is called before the former run ended: close() it or cancel() it first",
                 code=StatusCode.FAILED_PRECONDITION,
             )
+        if on_done is not None:
+            check_callable(on_done, "on_done is called without arguments at the end")
+        if loop is not None and not hasattr(loop, "call_soon_threadsafe"):
+            raise wrong_type("loop is an event loop", loop)
+        headers = by_name("stream_headers has name -> packet or value", stream_headers)
         side_packets = {
             name: value if isinstance(value, Packet) else Packet(value)
-            for name, value in (input_side_packets or {}).items()
+            for name, value in by_name("start_run() takes name -> packet or value", input_side_packets).items()
         }
         self._check_side_packets(side_packets)
         self._make_services()
@@ -226,7 +258,7 @@ class CalculatorGraph:
             tracer=self._tracer,
             queue_limit=self._queue_limit,
         )
-        for name, value in (stream_headers or {}).items():
+        for name, value in headers.items():
             header = value if isinstance(value, Packet) else Packet(value)
             if header._timestamp != UNSET:
                 raise GraphError(
@@ -291,6 +323,10 @@ class CalculatorGraph:
             InvalidArgumentError: the timestamp cannot be that of a packet, or the packet's type does not fit.
             GraphRuntimeError: no such graph input, no run, or ``Graph has errors: ...`` for anything that failed earlier.
         """
+        if not isinstance(packet, Packet):
+            raise TypeError(
+                f"add_packet_to_input_stream() takes a Packet, not {type(packet).__name__}: write Packet({packet!r:.40})"
+            )
         if timestamp != UNSET:
             packet = packet.at(timestamp)
         if not PRE_STREAM <= packet._timestamp <= POST_STREAM:
@@ -309,7 +345,7 @@ class CalculatorGraph:
                 run.settle()
                 raise combine("Graph has errors: ", [error]) from error
         if not run.has_room(target):
-            waits = self.graph_input_stream_add_mode == GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
+            waits = self._add_mode is GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
             if not run.may_add(target, waits):
                 raise GraphError("Graph is throttled.", code=StatusCode.UNAVAILABLE)
             if run.errors:
@@ -349,6 +385,7 @@ class CalculatorGraph:
             GraphError: ``CalculatorGraph::Run() failed: ...`` when something failed; DEADLINE_EXCEEDED when the time is over.
         """
         run = self._started("WaitUntilIdle")
+        check_timeout(timeout_s)
         if not run.wait_until_idle(timeout_s):
             report = self.snapshot().hang_report()
             raise GraphError(
@@ -365,6 +402,7 @@ class CalculatorGraph:
             GraphRuntimeError: the run is over (OUT_OF_RANGE, ``Graph is done.``), or the time is (DEADLINE_EXCEEDED).
         """
         run = self._started("WaitForObservedOutput")
+        check_timeout(timeout_s)
         if not run.wait_for(lambda: self._outputs_told() > self._outputs_waited_for, timeout_s):
             raise GraphError(f"No observed output within {timeout_s:g} s", code=StatusCode.DEADLINE_EXCEEDED)
         told = self._outputs_told()
@@ -390,6 +428,7 @@ class CalculatorGraph:
             GraphError: ``CalculatorGraph::Run() failed: ...``, once; DEADLINE_EXCEEDED when the time is over.
         """
         run = self._started("WaitUntilDone")
+        check_timeout(timeout_s)
         if not run.wait_until_done(timeout_s):
             report = self.snapshot().hang_report()
             raise GraphError(
@@ -414,6 +453,7 @@ class CalculatorGraph:
         Raises:
             GraphRuntimeError: no node makes it (NOT_FOUND), or it is not there yet (UNAVAILABLE).
         """
+        check_name(name)
         if name not in self._plan.produced_side_packets:
             raise GraphError(
                 f'Unable to get the output side packet "{name}" because it doesn\'t exist.', code=StatusCode.NOT_FOUND
@@ -482,6 +522,7 @@ class CalculatorGraph:
         target = run.graph_inputs.get(stream)
         if target is not None:
             return target
+        check_name(stream)
         have = ", ".join(name for _, _, name in self._plan.graph_inputs) or "none"
         raise GraphError(
             f'{what} called on input stream "{stream}" which is not a graph input stream; the graph inputs are: {have}',

@@ -33,7 +33,9 @@ def find_options(carrier: Message, message_class: type[M]) -> M | None:
         GraphRuntimeError: the type stands in two Any fields (INTERNAL).
         InvalidArgumentError: the bytes stored for that type are no such message.
     """
-    wanted = message_class.DESCRIPTOR
+    wanted = getattr(message_class, "DESCRIPTOR", None)
+    if wanted is None:
+        raise TypeError(f"options are asked for by their message class, not {message_class!r}")
     fields = carrier.DESCRIPTOR.fields_by_name
     packed = [
         packed

@@ -87,7 +87,7 @@ class Plan:
         source: pbtxt text, binary bytes, a path to either, or a CalculatorGraphConfig message.
         file: the name to print in error places when ``source`` is text.
         subgraphs: graphs that this one may use as nodes, by their ``type``, beside those that are registered.
-        executors: names of executors that ``CalculatorGraph.set_executor`` will bring.
+        executors: names of executors that the caller will bring; see CalculatorGraph.
 
     Attributes:
         config: the CalculatorGraphConfig, nodes in the order in which they run.

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from graph_runtime.arguments import check_timeout
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.packet import Packet
 
@@ -34,6 +35,7 @@ class OutputStreamPoller:
         Raises:
             GraphRuntimeError: the graph was not started (FAILED_PRECONDITION), or the time is over (DEADLINE_EXCEEDED).
         """
+        check_timeout(timeout_s)
         run = self._current_run()
         if run is None:
             raise GraphError("A poller is asked before start_run()", code=StatusCode.FAILED_PRECONDITION)

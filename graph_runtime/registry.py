@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar, overload
 
+from graph_runtime.arguments import check_name
 from graph_runtime.calculator import Calculator
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.near_names import near_name
@@ -34,7 +35,7 @@ def register_calculator(target: C | str) -> C | Callable[[C], C]:
     """
     if isinstance(target, str):
         return lambda cls: _register(target, cls)
-    return _register(target.__name__, target)
+    return _register(getattr(target, "__name__", ""), target)
 
 
 def _register(name: str, cls: C) -> C:
@@ -58,6 +59,7 @@ def find_calculator(name: str, package: str = "") -> type[Calculator]:
         GraphRuntimeError: nobody registered the name (NOT_FOUND), or the plug-in that has it cannot be imported
             (FAILED_PRECONDITION; the text carries its own traceback).
     """
+    check_name(name)
     for candidate in _candidates(name, package):
         cls = _classes.get(candidate)
         if cls is not None:

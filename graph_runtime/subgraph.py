@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, overload
 from google.protobuf.message import Message
 
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+from graph_runtime.arguments import wrong_type
 from graph_runtime.config import GraphSource, Source, read_graph
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.options import find_options
@@ -104,7 +105,7 @@ def register_subgraph(target: S | str) -> S | Callable[[S], S]:
     """
     if isinstance(target, str):
         return lambda cls: _register_class(target, cls)
-    return _register_class(target.__name__, target)
+    return _register_class(getattr(target, "__name__", ""), target)
 
 
 def register_graph(source: Source, *, name: str | None = None, file: str | None = None) -> str:
@@ -139,6 +140,8 @@ def local_subgraphs(subgraphs: Subgraphs) -> dict[str, Definition]:
         AlreadyExistsError: two have one name.
         GraphError: one cannot be read at all, or has no name. What can be left out of one stands in its ``problems``.
     """
+    if isinstance(subgraphs, str | bytes) or not isinstance(subgraphs, Iterable):
+        raise wrong_type("subgraphs is a list of graphs and Subgraph classes, or name -> graph or class", subgraphs)
     pairs = subgraphs.items() if isinstance(subgraphs, Mapping) else ((None, each) for each in subgraphs)
     found: dict[str, Definition] = {}
     for name, target in pairs:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from graph_runtime.arguments import wrong_type
 from graph_runtime.config import parse_graph_config
 from graph_runtime.contract import split_key
 from graph_runtime.errors import GraphError, StatusCode
@@ -45,6 +46,8 @@ class CalculatorRunner:
     """
 
     def __init__(self, node: str, *, bounds: bool = False) -> None:
+        if not isinstance(node, str):
+            raise wrong_type("the inside of a node { ... } is given as text", node)
         message = parse_graph_config(f"node {{\n{node}\n}}").node[0]
         entries = {
             field: list(getattr(message, field))

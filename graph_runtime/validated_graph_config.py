@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+from graph_runtime.arguments import check_name
 from graph_runtime.config import to_text
 from graph_runtime.contract import EXACT, ONE_OF, PortSpec
 from graph_runtime.errors import GraphError, GraphFileNotFoundError, StatusCode
@@ -61,6 +62,7 @@ class ValidatedGraphConfig:
             InvalidArgumentError: there is no such stream.
             GraphRuntimeError: its type is not determined.
         """
+        check_name(stream)
         position = self.plan.stream_ids.get(stream)
         if position is None:
             raise GraphError(f'Stream "{stream}" is not defined in the config.', code=StatusCode.INVALID_ARGUMENT)
@@ -68,6 +70,7 @@ class ValidatedGraphConfig:
 
     def registered_side_packet_type_name(self, side_packet: str) -> str:
         """The packet type of a side packet; errors as for streams."""
+        check_name(side_packet)
         produced = self.plan.produced_side_packets.get(side_packet)
         if produced is not None:
             ports = list(self.plan.nodes[produced[0]].contract.output_side_packets)

@@ -51,8 +51,13 @@ def one_input_step(node: NodeState, claims: Claims) -> None:
         pending = node.pending
         if result is None and len(pending) == 1:
             out = node.out
-            packet = pending.pop()
-            sent = packet._timestamp
+            packet = pending[0]
+            try:
+                sent = packet._timestamp
+            except AttributeError:  # no packet, as finish will say
+                node.finish(context, timestamp, result)
+                return
+            pending.pop()
             if sent is not timestamp:
                 # A bound that the offset gives would be news after an earlier packet.
                 is_plain = MIN <= sent < MAX and (sent >= timestamp or node.offsets[0] is None)

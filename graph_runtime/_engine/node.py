@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from graph_runtime._engine.stream import Port, WatchedQueue, show
+from graph_runtime.arguments import refuse_result
 from graph_runtime.calculator import (
     EMPTY_PACKET,
     Calculator,
@@ -25,8 +26,8 @@ from graph_runtime.tags import TagMap
 from graph_runtime.timestamp import DONE, MAX, MIN, POST_STREAM, PRE_STREAM, debug_string, next_allowed
 
 if TYPE_CHECKING:
+    from graph_runtime._engine.pools import Pool
     from graph_runtime._engine.run import Run
-    from graph_runtime._engine.scheduler import Pool
     from graph_runtime._engine.stream import Observer, StreamState
     from graph_runtime.plan import NodePlan
 
@@ -182,7 +183,7 @@ class NodeState:
         try:
             self.calculator = plan.calculator()
             self.process = self._traced("process", self.calculator.process)
-            self._traced("open", self.calculator.open)(context)
+            refuse_result("open", self._traced("open", self.calculator.open)(context))
         except BaseException as error:
             run.fail(self.failure("open", error))
             if isinstance(error, KeyboardInterrupt):
@@ -260,7 +261,7 @@ class NodeState:
             else:
                 stream.sinks[:] = [sink for sink in stream.sinks if sink[0] is not queue]
         try:
-            self._traced("close", calculator.close)(context)
+            refuse_result("close", self._traced("close", calculator.close)(context))
         except BaseException as error:
             if regular:
                 self.run.fail(self.failure("close", error))
@@ -313,6 +314,7 @@ class NodeState:
         Per stream: the packets, then one bound, the last explicit one or the one that the offset gives after ``timestamp``,
         whichever is higher.
         """
+        packets: Sequence[Packet] = ()
         try:
             for port, stream, offset in zip(context.outputs, self.out_streams, self.offsets, strict=True):
                 bound = None
@@ -334,7 +336,10 @@ class NodeState:
                         bound = moved
                 if bound is not None:
                     stream.move_bound(bound)
-        except Exception as error:
+        except Exception as raised:
+            error = raised
+            for stray in (each for each in packets if not isinstance(each, Packet)):
+                error = TypeError(f"add_packet() takes a Packet, not {type(stray).__name__}; add() takes a value")
             self.run.fail(self._stream_failure(phase, error, context))
             return False
         return True

@@ -19,7 +19,8 @@ from graph_runtime._engine import workers
 from graph_runtime._engine.calls import Failed
 from graph_runtime._engine.detached_steps import detached_step
 from graph_runtime._engine.node import NodeState, Step
-from graph_runtime._engine.scheduler import ALWAYS, NO_PACKET, STALL_S, Pool, Scheduler, Submit, nothing_more
+from graph_runtime._engine.pools import Pool, Submit
+from graph_runtime._engine.scheduler import ALWAYS, NO_PACKET, STALL_S, Scheduler, nothing_more
 from graph_runtime._engine.steps import choose_step
 from graph_runtime._engine.stream import Observer, StreamState
 from graph_runtime._engine.throttle import Throttle

@@ -22,6 +22,7 @@ from typing import Final
 
 from graph_runtime._engine import workers
 from graph_runtime._engine.node import Claims, NodeState, Step, do_nothing
+from graph_runtime._engine.pools import Pool, Submit, make_pools, refused_work
 from graph_runtime.errors import GraphError, StatusCode, code_of
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.packet import NOTHING, Packet
@@ -33,29 +34,12 @@ MAX_DETACHED: Final = 64
 """Slow calls of the default pool that run at once, each on a thread of its own."""
 
 Event = tuple[Callable[[Packet], None], Packet]
-Submit = Callable[[Callable[[], None]], object]
 
 NO_PACKET: Final = Packet(NOTHING)
 """The packet of an event that carries none."""
 
 ALWAYS: Final = Packet(NOTHING)
 """Marks an event that counts after a failure too."""
-
-
-class Pool:
-    """An executor of one run: its ready nodes, and how it gets threads."""
-
-    __slots__ = ("active", "heap", "is_coming", "is_inline", "max_threads", "submit")
-
-    def __init__(self, max_threads: int, *, is_inline: bool, submit: Submit | None) -> None:
-        self.heap: list[int] = []
-        self.max_threads = max_threads
-        self.is_inline = is_inline
-        self.submit = submit
-        self.active = 0
-        """Worker threads that drain the pool or are inside a detached call of it."""
-        self.is_coming = False
-        """Whether a thread was asked for and has not arrived yet; it asks for the next one where there is more to do."""
 
 
 class Scheduler(ABC):
@@ -71,14 +55,7 @@ class Scheduler(ABC):
     """
 
     def __init__(self, executors: Mapping[str, ExecutorPlan], submits: Mapping[str, Submit], *, deferred: bool) -> None:
-        self.pools = {
-            name: Pool(
-                executor.max_threads,
-                is_inline=executor.is_inline,
-                submit=submits.get(name, workers.submit if executor.has_threads else None),
-            )
-            for name, executor in executors.items()
-        }
+        self.pools = make_pools(executors, submits)
         self.by_key: list[NodeState] = []
         self.claims: Claims = []
         self.is_done = False
@@ -301,7 +278,23 @@ class Scheduler(ABC):
             self._lacks_thread = True
         elif not pool.is_coming and pool.active < pool.max_threads:
             pool.is_coming = True
-            pool.submit(partial(self._work, pool))
+            try:
+                pool.submit(partial(self._work, pool))
+            except Exception as error:
+                self._lose_executor(pool, error)
+
+    def _lose_executor(self, pool: Pool, error: Exception) -> None:
+        """An executor of the caller's takes no work: the run fails, and ends on other threads without a call of its nodes."""
+
+        def end(_: Packet) -> None:
+            self.fail(refused_work(pool, error))
+            self._due = [node for node in self._due if node.pool is not pool]
+
+        pool.is_coming = False
+        pool.submit = workers.submit
+        self.inbox.append((end, ALWAYS))
+        self._want_thread(self._default)
+        self.tell_watchers()
 
     def _dispatch(self) -> None:
         """Get threads for pools that have ready nodes, or for the inbox; the caller goes on with something else."""

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -168,6 +169,59 @@ def test_executors_that_the_graph_does_not_declare_are_refused() -> None:
             graph_config=f'executor {{ name: "io" type: "ThreadPoolExecutor" options {{ {TWO_THREADS} }} }}',
             executors={"mine": lambda task: None},
         )
+
+
+def pass_through(executor: str) -> str:
+    """A graph of one node that runs on an executor of the caller's; "" is the default one."""
+    named = f'executor {{ name: "{executor}" }}' if executor else ""
+    return f"""input_stream: "in" {named}
+    node {{ calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out" executor: "{executor}" }}"""
+
+
+@pytest.mark.parametrize("executor", ["", "mine"])
+@pytest.mark.parametrize("when", ["before the start", "during the run"])
+def test_an_executor_that_takes_no_more_work_fails_the_run_and_the_next_run_may_have_another(
+    executor: str, when: str
+) -> None:
+    pool = ThreadPoolExecutor(1)
+    graph = CalculatorGraph(graph_config=pass_through(executor), executors={executor: lambda task: pool.submit(task)})
+    poller = graph.add_output_stream_poller("out")
+    if when == "before the start":
+        pool.shutdown()
+    graph.start_run()
+    if when == "during the run":
+        graph.wait_until_idle()
+        pool.shutdown()
+    with pytest.raises(RuntimeError, match=f'executor "{executor}".*after shutdown') as info:
+        graph.add_packet_to_input_stream("in", Packet(1), 0)  # tells it where the run has failed by now
+        graph.close()
+    graph.cancel()
+    with suppress(GraphError):
+        graph.wait_until_done(TIMEOUT_S)
+    assert info.value.code == StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as pool:
+        graph.start_run()
+        graph.add_packet_to_input_stream("in", Packet(2), 0)
+        graph.close()
+    assert [packet.value for packet in poller] == [2]
+
+
+@pytest.mark.parametrize("executor", ["", "mine"])
+def test_an_executor_that_runs_a_function_before_it_returns_is_refused(executor: str) -> None:
+    graph = CalculatorGraph(graph_config=pass_through(executor), executors={executor: lambda task: task()})
+    graph.start_run()
+    with pytest.raises(GraphError, match="has to run the function some time later"):
+        graph.add_packet_to_input_stream("in", Packet(1), 0)
+        graph.close()
+    graph.cancel()
+    with suppress(GraphError):
+        graph.wait_until_done(TIMEOUT_S)
+    assert graph.snapshot().state == "failed"
+
+
+def test_an_executor_is_a_function() -> None:
+    with pytest.raises(TypeError, match='executor "" .* not ThreadPoolExecutor; pass its submit method'):
+        CalculatorGraph(graph_config=pass_through(""), executors={"": ThreadPoolExecutor(1)})  # type: ignore[dict-item]
 
 
 def test_max_in_flight_runs_calls_of_one_node_at_once_and_keeps_their_order() -> None:
