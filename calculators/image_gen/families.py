@@ -50,6 +50,7 @@ class Family:
         distilled: what model_index.json or the denoiser's configuration says of models that were distilled to draw in a few steps
             and without guidance: key and value.
         recommended_steps: the steps that models of this family are made for, where that is not GenAI's usual 50.
+        partial_images: whether its latents can be shown on the way.
     """
 
     title: str
@@ -72,6 +73,7 @@ class Family:
     takes_strength: bool = True
     distilled: tuple[str, bool] | None = None
     recommended_steps: int | None = None
+    partial_images: bool = True
 
 
 _SAMPLE_SIZE: Final = frozenset({"sample_size"})
@@ -117,7 +119,7 @@ _FLUX2_KLEIN: Final = Family(
     "FLUX.2 klein", MappingProxyType({"text_encoder": frozenset({"Qwen3ForCausalLM"})}),
     MappingProxyType({"transformer": frozenset({"Flux2Transformer2DModel"})}), _FLOW_SCHEDULERS,
     prompts=1, negative_prompts=0, guidance_scale=4.0, vae=frozenset({"AutoencoderKL", "AutoencoderKLFlux2"}),
-    max_sequence_length=512, sample_size=128, patch=2, kinds=_WITHOUT_MASKS,
+    max_sequence_length=512, sample_size=128, patch=2, kinds=_WITHOUT_MASKS, partial_images=False,
     vae_keys=("bn_running_mean_data", "bn_running_var_data"), needs_chat_template=True, takes_strength=False,
     distilled=("is_distilled", True),
 )  # fmt: skip
@@ -131,7 +133,7 @@ _QWEN_IMAGE: Final = Family(
     "Qwen-Image", MappingProxyType({"text_encoder": frozenset({"Qwen2_5_VLForConditionalGeneration"})}),
     MappingProxyType({"transformer": frozenset({"QwenImageTransformer2DModel"})}), _FLOW_SCHEDULERS,
     prompts=1, negative_prompts=1, guidance_scale=4.0, vae=frozenset({"AutoencoderKL", "AutoencoderKLQwenImage"}),
-    max_sequence_length=1024, sample_size=128, patch=2, kinds=_WITHOUT_MASKS,
+    max_sequence_length=1024, sample_size=128, patch=2, kinds=_WITHOUT_MASKS, partial_images=False,
     configurable=_SAMPLE_SIZE, vae_keys=("temperal_downsample",),
 )  # fmt: skip
 

@@ -49,7 +49,7 @@ class ModelInfo:
         negative_prompts: how many negative prompts it reads.
         kinds: what it can draw from.
         recommended_steps: the steps that it was made for; None where GenAI's usual 50 are right, or nobody can tell.
-        kinds_reason: why not from more, as a sentence; "" where it can do all.
+        kinds_reason: why not from more, as a sentence for clients, too; "" where it can do all.
     """
 
     class_name: str
@@ -162,9 +162,9 @@ class _Folder:
     def check_weights(self, folder: str) -> None:
         """The file's length tells an interrupted download, and what Git leaves in place of a large file."""
         xml = self.xml(folder)
-        problem = None if xml is None else _weights_problem(self.path / folder / "openvino_model.bin", xml)
+        problem = None if xml is None else _weights_problem(self.path, Path(folder, "openvino_model.bin"), xml)
         if problem is not None:
-            self.report(problem)
+            self.report(f"{self.path / problem}")
 
     def describe(self, index: Mapping[str, Any], class_name: str, family: Family) -> ModelInfo | None:
         scheduler = self.json("scheduler", "scheduler_config.json")
@@ -266,27 +266,27 @@ class _Folder:
         """What can be drawn from, and why not from more."""
         channels, latent = denoiser.get("in_channels"), vae.get("latent_channels", 4)
         only_masked = family.kinds == {"inpainting"}
-        reason = f"{family.title} is run by OpenVINO GenAI for {' and '.join(sorted(family.kinds, reverse=True))} alone"
+        reason = f"OpenVINO GenAI runs {family.title} for {' and '.join(sorted(family.kinds, reverse=True))} alone."
         if name == "unet" and isinstance(channels, int) and isinstance(latent, int) and channels == 2 * latent + 1:
-            only_masked, reason = True, f"its UNet takes {channels} channels, and was made for inpainting alone"
+            only_masked, reason = True, f"Its UNet takes {channels} channels and was made for inpainting alone."
         encoder_problem = self.encoder_problem()
         if encoder_problem is None:
             kinds: frozenset[Kind] = frozenset({"inpainting"}) if only_masked else family.kinds
             return kinds, reason if len(kinds) < len(KINDS) else ""
         if only_masked or class_name in LOADED_FOR_INPAINTING:
-            self.report(f"{encoder_problem}; a {class_name} cannot do without")
-        return frozenset({"text to image"}), f"pictures cannot be read, because {encoder_problem}"
+            self.report(f"{self.path}: {encoder_problem}; a {class_name} cannot do without")
+        return frozenset({"text to image"}), f"It cannot start from pictures, because {encoder_problem}."
 
     def encoder_problem(self) -> str | None:
-        """Why uploaded pictures cannot be turned into latents, to complete "because ..."; None if they can."""
-        folder = self.path / "vae_encoder"
-        for name in ("openvino_model.xml", "openvino_model.bin"):
-            if not (folder / name).is_file():
-                return f"{folder / name} is missing"
+        """Why pictures cannot be turned into latents, to complete "because ..."; clients may read it. None if they can."""
+        xml, weights = Path("vae_encoder/openvino_model.xml"), Path("vae_encoder/openvino_model.bin")
+        for name in (xml, weights):
+            if not (self.path / name).is_file():
+                return f"{name} is missing"
         try:
-            return _weights_problem(folder / "openvino_model.bin", read_model_xml(folder / "openvino_model.xml"))
-        except (OSError, ValueError) as error:
-            return f"{folder}: {error}"
+            return _weights_problem(self.path, weights, read_model_xml(self.path / xml))
+        except (OSError, ValueError):
+            return f"{xml} is not an OpenVINO model"
 
     def size_rule(self, name: str, denoiser: Mapping[str, Any], family: Family, scale: int) -> tuple[int, str]:
         if name != "unet":
@@ -337,11 +337,12 @@ class _Folder:
         return self._xml[name]
 
 
-def _weights_problem(path: Path, xml: ModelXml) -> str | None:
+def _weights_problem(folder: Path, name: Path, xml: ModelXml) -> str | None:
+    path = folder / name
     if not path.is_file() or path.stat().st_size >= xml.weights_bytes:
         return None
     return (
-        f"{path} is incomplete: it has {path.stat().st_size} bytes, and {xml.weights_bytes} are needed; fetch it again "
+        f"{name} is incomplete: it has {path.stat().st_size} bytes, and {xml.weights_bytes} are needed; fetch it again "
         "(with git: git lfs pull)"
     )
 

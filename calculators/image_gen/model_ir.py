@@ -98,6 +98,46 @@ def read_model_xml(path: Path) -> ModelXml:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LinearLayer:
+    """A matrix multiplication or a convolution: its name, and how many channels it takes and gives (None where they are free)."""
+
+    name: str
+    channels: tuple[int | None, int | None]
+
+
+def read_linear_layers(path: Path) -> list[LinearLayer]:
+    """The layers of a model that a LoRA adapter can change.
+
+    Args:
+        path: the model's XML file.
+
+    Raises:
+        ValueError: the file is no OpenVINO model.
+        OSError: it cannot be read.
+    """
+    layers = []
+    try:
+        for _, element in ElementTree.iterparse(path):  # noqa: S314  # as above
+            if element.tag != "layer":
+                continue
+            kind = element.attrib["type"]
+            if kind in ("MatMul", "Convolution"):
+                sides = [_side(dim.text) for dim in element.findall("input/port[2]/dim")] + [None, None]
+                data = element.find("data")
+                is_turned = kind == "MatMul" and (data is None or data.attrib.get("transpose_b", "false") == "false")
+                rows, columns = sides[:2]
+                layers.append(LinearLayer(element.attrib["name"], (rows, columns) if is_turned else (columns, rows)))
+            element.clear()
+    except (ElementTree.ParseError, KeyError) as error:
+        raise ValueError(f"{path.name} is not an OpenVINO model: {error}") from None
+    return layers
+
+
+def _side(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
 def _end_of_weights(element: ElementTree.Element) -> int:
     data = element.find("data") if element.attrib.get("type") == "Const" else None
     return 0 if data is None else int(data.attrib["offset"]) + int(data.attrib["size"])

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 from calculators.image_gen.adapters import Adapter, Composites, compiled_in, read_adapters, read_composites
+from calculators.image_gen.lora_file import check_lora_file
 from calculators.image_gen.model_folder import ModelInfo, read_model_folder
 from calculators.image_gen.plugin_config import as_text, parse_plugin_config
 from calculators.image_gen.resolution import Resolution, parse_resolution
@@ -37,6 +38,25 @@ class StaticShape:
     size: Resolution
     num_images: int = 1
     guidance_scale: float = 7.5
+
+
+def compiled_for(model: ModelInfo, static: StaticShape | None) -> ModelInfo:
+    """What a model is once it was compiled for a shape: it takes that alone, and for several pictures at a time no uploads."""
+    if static is None:
+        return model
+    kinds, reason = model.kinds, model.kinds_reason
+    if static.num_images > 1:
+        kinds = kinds & {"text to image"}
+        reason = f"It is compiled for {static.num_images} pictures at a time, and edits are drawn one by one."
+    return replace(
+        model,
+        kinds=kinds,
+        kinds_reason=reason,
+        default_size=static.size,
+        fixed_size=static.size,
+        fixed_images=static.num_images,
+        fixed_guidance=static.guidance_scale > 1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +175,10 @@ def read_options(
         model = read_model_folder(folder, lambda message: reader.problem("models_path", message))
         if model is not None:
             reader.check_sizes_against_model(default_resolution, resolutions, model)
+            reader.check_adapters_against_model(adapters, folder, model)
+            model = compiled_for(model, static)
+            if not model.kinds:
+                reader.problem("num_images_per_prompt", model.kinds_reason, hint="leave it out")
     if reader.problems or folder is None or max_resolution is None:
         return CheckedOptions(None, model, tuple(reader.problems))
     settings = NodeSettings(
@@ -337,6 +361,15 @@ class _Reader:
             reason = size_problem(size, model)
             if reason is not None:
                 self.problem(name, f"{name} {size} {reason}")
+
+    def check_adapters_against_model(self, adapters: Sequence[Adapter], folder: Path, model: ModelInfo) -> None:
+        for adapter in adapters:
+            if not Path(adapter.path).is_file():
+                continue  # read_adapters tells it
+            try:
+                check_lora_file(Path(adapter.path), folder, model.family)
+            except (OSError, ValueError) as error:
+                self.problem("lora_adapters", f'lora_adapters: "{adapter.alias}" ({adapter.path}): {error}')
 
     def at_least_one(self, field: str) -> int:
         value = int(getattr(self.options, field))

@@ -20,9 +20,11 @@ they come here, and these files take care of the rest.
 * A T5 text encoder (Stable Diffusion 3, FLUX) keeps length and number of the texts of its first call: the model is loaded anew for
   another ``max_sequence_length``, and Stable Diffusion 3 always gets a negative text.
 * Drawing into a mask changes the rest of the picture slightly: it is put back.
+* LoRA adapters that come and go spoil pictures: see ``lora``.
 
-``loading`` (folder -> pipelines), ``devices`` (which there are), ``reasons`` (OpenVINO's errors, readable); ``drawing`` (one
-request), ``watch`` (its callback), ``noise`` (its seeds).
+At load: ``loading`` (folder -> pipelines), ``devices`` (which there are), ``lora`` (its adapters), ``reasons`` (OpenVINO's errors,
+readable). For a request: ``drawing``, ``watch`` (its callback), ``noise`` (its seeds), ``previews`` (its partial images),
+``tokens`` (how long its prompts are).
 """
 
 from calculators.image_gen.engine.drawing import Engine

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,8 +16,11 @@ from numpy.typing import NDArray
 
 from calculators.http_payload import RequestError
 from calculators.image_gen.engine.loading import load_pipelines
+from calculators.image_gen.engine.lora import Adapters
 from calculators.image_gen.engine.noise import noise_of
+from calculators.image_gen.engine.previews import Decode, Previews, load_decoder
 from calculators.image_gen.engine.reasons import readable
+from calculators.image_gen.engine.tokens import TokenCounter
 from calculators.image_gen.engine.watch import Watch
 from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
 from calculators.image_gen.generation import (
@@ -28,7 +33,7 @@ from calculators.image_gen.generation import (
 )
 from calculators.image_gen.images import Pixels, encode_image, keep_unmasked, read_mask, read_picture
 from calculators.image_gen.model_folder import ModelInfo
-from calculators.image_gen.options import LoadSettings
+from calculators.image_gen.options import LoadSettings, compiled_for
 from calculators.image_gen.request_values import refuse
 from calculators.image_gen.resolution import Resolution
 from calculators.image_gen.schedule import can_be_miscounted, steps_to_run
@@ -59,6 +64,8 @@ class _Drawing:
         picture: what to start from, height x width x 3, or None.
         mask: what of it to draw anew, height x width, or None for all.
         at: the first of the pictures that are drawn in this turn.
+        previews: makes the partial images of this turn, if any are wanted.
+        arguments: for ``generate``: uploads and adapters.
     """
 
     request: GenerationRequest
@@ -70,12 +77,20 @@ class _Drawing:
     picture: Pixels | None = None
     mask: NDArray[np.bool_] | None = None
     at: int = 0
+    previews: Previews | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def step(self, done: int, total: int) -> None:
         """Report a step of this turn among those of all turns."""
         turns = 1 if self.picture is None else self.request.num_images
         self.on_step(self.at * total + done, turns * total)
+
+    def finish(self, pixels: Pixels) -> bytes:
+        """The file of a picture that was drawn, height x width x 3; changed in place where the mask leaves the upload."""
+        if self.mask is not None:
+            assert self.picture is not None
+            keep_unmasked(pixels, self.picture, self.mask)
+        return encode_image(pixels, self.request.output_format, self.request.output_compression)
 
 
 class Engine:
@@ -90,10 +105,15 @@ class Engine:
     """
 
     def __init__(self, load: LoadSettings, model: ModelInfo) -> None:
-        self._model = model
-        self._working_steps: dict[tuple[int, float], int] = {}
+        folder = Path(load.models_path)
         self._load = load
-        self._loaded = load_pipelines(load, model)
+        self._model = compiled_for(model, load.static)
+        self._adapters = Adapters(load.adapters, folder, model)
+        self._loaded = load_pipelines(load, self._model, self._adapters.at_load())
+        self._tokens = TokenCounter(folder)
+        self._decode: Decode | None = None
+        self._second_thread = ThreadPoolExecutor(1, "partial images")
+        self._working_steps: dict[tuple[int, float], int] = {}
         self._own_length = next(iter(self._loaded.by_kind.values())).get_generation_config().max_sequence_length
         self._text_length = self._own_length
         self._warm_up()
@@ -104,7 +124,7 @@ class Engine:
         return {
             "kinds": sorted(self._loaded.by_kind),
             "devices": list(self._loaded.devices),
-            "notes": [*([reason] if reason else []), *self._loaded.notes],
+            "notes": [*([reason] if reason else []), *self._loaded.notes, *self._adapters.notes],
         }
 
     def generate(
@@ -132,9 +152,14 @@ class Engine:
         for turn in turns:
             started = time.perf_counter()
             drawing.at = len(images)
-            pixels = self._draw(drawing, turn)
+            drawing.previews = self._previews(drawing, on_partial)
+            try:
+                pixels = self._draw(drawing, turn)
+            finally:
+                if drawing.previews is not None:
+                    drawing.previews.end()
             drawn = time.perf_counter()
-            images += [encode_image(each, request.output_format, request.output_compression) for each in pixels]
+            images += [drawing.finish(each) for each in pixels]
             generate_s += drawn - started
             encode_s += time.perf_counter() - drawn
         return GenerationResult(
@@ -144,6 +169,7 @@ class Engine:
             height=request.height,
             output_format=request.output_format,
             num_inference_steps=drawing.steps,
+            prompt_tokens=self._tokens.count(request),
             generate_s=generate_s,
             encode_s=encode_s,
         )
@@ -180,10 +206,11 @@ class Engine:
             )
         steps = self._working_steps.get((steps, strength), steps)
         drawing = _Drawing(request, pipeline, strength, steps, cancelled, on_step)
+        drawing.arguments.update(self._adapters.for_request(request.adapters))
         if request.image is not None:
             size = Resolution(request.width, request.height)
             drawing.picture = read_picture(request.image, size)
-            drawing.arguments = {"image": openvino.Tensor(drawing.picture[np.newaxis]), "strength": strength}
+            drawing.arguments.update(image=openvino.Tensor(drawing.picture[np.newaxis]), strength=strength)
             if request.mask is not None:
                 drawing.mask = read_mask(request.mask, size)
                 white = np.where(drawing.mask, np.uint8(255), np.uint8(0))
@@ -203,7 +230,7 @@ class Engine:
         _log.warning("loading the model anew for texts of %d tokens instead of %d", length, self._text_length)
         self._loaded.by_kind.clear()  # its memory is needed
         try:
-            self._loaded = load_pipelines(self._load, self._model)
+            self._loaded = load_pipelines(self._load, self._model, self._adapters.at_load())
             self._text_length = length
             self._warm_up()
         except LoadError as error:
@@ -220,9 +247,6 @@ class Engine:
             if steps_to_run(self._model, drawing.steps, drawing.strength) < 1:
                 raise failed_error(f"no step count up to {asked} works with the scheduler of this model")
         self._working_steps[asked, drawing.strength] = drawing.steps
-        if drawing.mask is not None:
-            assert drawing.picture is not None
-            keep_unmasked(pixels, drawing.picture, drawing.mask)
         return pixels
 
     def _try_to_draw(self, drawing: _Drawing, seeds: Sequence[int]) -> Pixels | None:
@@ -231,7 +255,7 @@ class Engine:
         expected = None
         if can_be_miscounted(self._model):
             expected = steps_to_run(self._model, drawing.steps, drawing.strength)
-        watch = Watch(expected, drawing.cancelled, drawing.step)
+        watch = Watch(expected, drawing.cancelled, drawing.step, drawing.previews)
         try:
             tensor = drawing.pipeline.generate(
                 request.prompt,
@@ -270,22 +294,52 @@ class Engine:
             values["guidance_scale"] = _AS_GOOD_AS_NO_GUIDANCE
         return values
 
+    def _previews(self, drawing: _Drawing, on_partial: OnPartial) -> Previews | None:
+        """The partial images of a turn, where they are wanted and possible."""
+        request = drawing.request
+        if not request.partial_images or not self._model.family.partial_images:
+            return None
+        if self._decode is None:
+            try:
+                self._decode = load_decoder(self._load, self._model, self._loaded.devices[-1])
+            except Exception as error:
+                _log.warning("partial images cannot be made: %s", readable(error))
+                return None
+        return Previews(
+            request.partial_images,
+            Resolution(request.width, request.height),
+            drawing.at,
+            decode=self._decode,
+            finish=drawing.finish,
+            on_partial=on_partial,
+            executor=self._second_thread,
+        )
+
     def _warm_up(self) -> None:
         """A small picture of each kind: keeps later tiny ones from spoiling the model, finds what only fails when it draws."""
         for kind in list(self._loaded.by_kind):
-            try:
-                self.generate(
-                    self._warm_up_request(kind),
-                    cancelled=lambda: False,
-                    on_step=lambda step, total: None,
-                    on_partial=lambda partial: None,
-                )
-            except RequestError as error:
-                note = f"drawing a first picture failed: {error.message} ({kind})"
+            problem = self._first_picture(kind)
+            if problem is not None:
+                note = f"drawing a first picture failed: {problem} ({kind})"
+                if self._adapters:
+                    raise LoadError(f"with the LoRA adapters {self._adapters}, {note}", field="lora_adapters")
                 if kind == list(self._loaded.by_kind)[-1]:
-                    raise LoadError(f"the model was loaded, but {note}") from error
+                    raise LoadError(f"the model was loaded, but {note}")
                 del self._loaded.by_kind[kind]
                 self._loaded.notes.append(note)
+
+    def _first_picture(self, kind: Kind) -> str | None:
+        """Draw a small picture; returns why that failed, or None."""
+        try:
+            self.generate(
+                self._warm_up_request(kind),
+                cancelled=lambda: False,
+                on_step=lambda step, total: None,
+                on_partial=lambda partial: None,
+            )
+        except RequestError as error:
+            return error.message
+        return None
 
     def _warm_up_request(self, kind: Kind) -> GenerationRequest:
         model = self._model

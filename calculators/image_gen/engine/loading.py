@@ -45,8 +45,13 @@ class LoadedPipelines:
     notes: list[str]
 
 
-def load_pipelines(load: LoadSettings, model: ModelInfo) -> LoadedPipelines:
+def load_pipelines(load: LoadSettings, model: ModelInfo, adapters: Mapping[str, Any]) -> LoadedPipelines:
     """Load from the folder once, and make the other kinds of what was loaded; where that fails, from the folder again.
+
+    Args:
+        load: what to load, and how.
+        model: what the folder says.
+        adapters: the argument for LoRA adapters, or nothing.
 
     Raises:
         LoadError: nothing can be loaded, or a device is not there.
@@ -57,7 +62,9 @@ def load_pipelines(load: LoadSettings, model: ModelInfo) -> LoadedPipelines:
         if kind not in model.kinds:
             continue
         try:
-            loaded.by_kind[kind] = _derived(kind, sources, load, loaded) or _from_folder(kind, load, loaded.devices)
+            loaded.by_kind[kind] = _derived(kind, sources, load, loaded) or _from_folder(
+                kind, load, loaded.devices, adapters
+            )
         except LoadError as error:
             errors.append(error)
             loaded.notes.append(f"{kind}: {error.message}")
@@ -80,14 +87,14 @@ def _derived(kind: Kind, sources: tuple[Kind, ...], load: LoadSettings, loaded: 
     return None
 
 
-def _from_folder(kind: Kind, load: LoadSettings, devices: tuple[str, ...]) -> Any:
+def _from_folder(kind: Kind, load: LoadSettings, devices: tuple[str, ...], adapters: Mapping[str, Any]) -> Any:
     properties: dict[str, Any] = dict(parse_plugin_config(load.plugin_config))
     try:
         pipeline = _CLASSES[kind](Path(load.models_path))
         if load.static is not None:
             shape = load.static
             pipeline.reshape(shape.num_images, shape.size.height, shape.size.width, shape.guidance_scale)
-        pipeline.compile(*devices, **properties)
+        pipeline.compile(*devices, **properties, **adapters)
         return pipeline
     except Exception as error:
         text = readable(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from calculators.image_gen.engine.previews import Previews
 from calculators.image_gen.generation import OnStep
 
 
@@ -17,12 +18,20 @@ class Watch:
         expected_steps: how many steps have to be run; None where nothing is known to go wrong.
         cancelled: asked at each step.
         on_step: told about each step.
+        previews: given the latents of each step.
     """
 
-    def __init__(self, expected_steps: int | None, cancelled: Callable[[], bool], on_step: OnStep) -> None:
+    def __init__(
+        self,
+        expected_steps: int | None,
+        cancelled: Callable[[], bool],
+        on_step: OnStep,
+        previews: Previews | None = None,
+    ) -> None:
         self._expected = expected_steps
         self._cancelled = cancelled
         self._on_step = on_step
+        self._previews = previews
         self._last = (0, 0)
         self.stopped = False
         self.miscounted = False
@@ -38,6 +47,8 @@ class Watch:
                 return True
             self._last = (step + 1, num_steps)
             self._on_step(step + 1, num_steps)
+            if self._previews is not None:
+                self._previews.step(step + 1, num_steps, latent)
             return False
         except BaseException as error:
             self.error = error

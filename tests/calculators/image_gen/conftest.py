@@ -28,6 +28,12 @@ def shapes() -> Path:
     return REPOSITORY / "examples" / "models" / "shapes"
 
 
+@pytest.fixture(scope="session")
+def phosphor(shapes: Path) -> Path:
+    """A LoRA adapter for it, with the names of kohya's trainer: everything becomes green on black."""
+    return shapes / "adapters" / "phosphor.safetensors"
+
+
 @pytest.fixture
 def copy_of_shapes(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy to change; files are links until ``edit_json`` or a test replaces them.

@@ -32,9 +32,9 @@ def node(*adapters: Adapter, composites: Any = (), devices: tuple[str, ...] = ("
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Path:
+def files(tmp_path: Path, phosphor: Path) -> Path:
     for name in ("a", "b"):
-        (tmp_path / f"{name}.safetensors").touch()
+        (tmp_path / f"{name}.safetensors").symlink_to(phosphor)
     return tmp_path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -213,8 +214,8 @@ def test_the_cache_of_the_node_wins_over_that_of_the_server(
     assert settings.load.plugin_config == expected
 
 
-def test_adapters_are_part_of_what_a_model_is_loaded_with(shapes: Path, tmp_path: Path) -> None:
-    (tmp_path / "green.safetensors").touch()
+def test_adapters_are_part_of_what_a_model_is_loaded_with(shapes: Path, phosphor: Path, tmp_path: Path) -> None:
+    (tmp_path / "green.safetensors").symlink_to(phosphor)
     settings = read(
         shapes,
         tmp_path,
@@ -253,3 +254,27 @@ def test_all_problems_come_at_once_with_their_places_and_the_node(shapes: Path) 
     ]  # fmt: skip
     assert found[1].place == "graph.pbtxt:6:1"
     assert found[-1].place == f"graph.pbtxt:{len('models_path')}:1"
+
+
+def test_adapters_that_do_not_fit_the_model_are_found_before_it_is_loaded(shapes: Path, tmp_path: Path) -> None:
+    (tmp_path / "green.safetensors").write_bytes(b"hello")
+    found = read(shapes, tmp_path, lora_adapters=[{"alias": "green", "path": "green.safetensors"}])
+    (problem,) = found.problems
+    assert f'"green" ({tmp_path / "green.safetensors"}): it is no safetensors file' in str(problem)
+
+
+def test_a_model_compiled_for_several_pictures_at_a_time_makes_no_edits(shapes: Path, tmp_path: Path) -> None:
+    found = read(shapes, tmp_path, resolution="64x64", num_images_per_prompt=2, guidance_scale=1.0)
+    assert found.model is not None
+    assert found.model.kinds == {"text to image"}
+    assert "compiled for 2 pictures at a time" in found.model.kinds_reason
+    assert (found.model.fixed_size, found.model.fixed_images, found.model.fixed_guidance) == ((64, 64), 2, False)
+
+
+def test_a_model_for_edits_alone_cannot_be_compiled_for_several_pictures(
+    copy_of_shapes: Path, edit_json: Callable[..., None], tmp_path: Path
+) -> None:
+    edit_json(copy_of_shapes / "unet" / "config.json", in_channels=9)
+    found = read(copy_of_shapes, tmp_path, resolution="64x64", num_images_per_prompt=2)
+    (problem,) = found.problems
+    assert "edits are drawn one by one" in str(problem)

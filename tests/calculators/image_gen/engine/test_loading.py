@@ -10,7 +10,8 @@ import pytest
 
 from calculators.http_payload import RequestError
 from calculators.image_gen.errors import LoadError
-from calculators.image_gen.options import LoadSettings
+from calculators.image_gen.options import LoadSettings, StaticShape
+from calculators.image_gen.resolution import Resolution
 from tests.calculators.image_gen.engine.drawings import (
     EditJson,
     draw,
@@ -18,6 +19,7 @@ from tests.calculators.image_gen.engine.drawings import (
     load,
     load_with,
     model_of,
+    pixels,
     request,
     scheduler,
 )
@@ -116,3 +118,29 @@ def test_a_unet_that_doubles_draws_only_what_the_size_rule_allows(copy_of_shapes
     assert draw(engine, request(width=80, num_inference_steps=1)).width == 80
     with pytest.raises(RequestError):  # in other models this is a crash
         draw(engine, request(width=72, num_inference_steps=1))
+
+
+@pytest.mark.parametrize("devices", [("CPU",), ("CPU", "CPU", "CPU")])
+def test_a_model_compiled_for_one_size_draws_everything_at_that_size(devices: tuple[str, ...], shapes: Path) -> None:
+    static = StaticShape(Resolution(72, 64), guidance_scale=3.5)
+    engine = load_with(LoadSettings(str(shapes), devices, static=static))
+    asked = request(width=72, num_inference_steps=6)
+    image = draw(engine, asked).images[0]
+    assert np.abs(pixels(image) - pixels(draw(load(shapes), asked).images[0])).max() <= 10
+    uploads: list[dict[str, Any]] = [{"image": image}, {"image": image, "mask": image}]
+    for changes in uploads:
+        edited = draw(engine, request(width=72, num_inference_steps=6, partial_images=1, **changes))
+        assert (edited.width, edited.height) == (72, 64)
+
+
+def test_a_model_compiled_for_several_pictures_draws_that_many_from_texts_alone(shapes: Path) -> None:
+    static = StaticShape(Resolution(64, 64), num_images=2, guidance_scale=1.0)
+    engine = load_with(LoadSettings(str(shapes), ("CPU",), static=static))
+    assert engine.about()["kinds"] == ["text to image"]
+    asked = request(num_images=2, guidance_scale=1.0, num_inference_steps=6, partial_images=2)
+    assert len(set(draw(engine, asked).images)) == 2
+
+
+def test_a_device_that_is_chosen_automatically_is_named(shapes: Path) -> None:
+    (device,) = load(shapes, ("AUTO",)).about()["devices"]
+    assert device != "AUTO"
