@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from graph_runtime.arguments import check_name, check_offset, wrong_type
 from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.near_names import did_you_mean
 from graph_runtime.packet import PacketType, as_packet_type
 from graph_runtime.tags import PortKey, TagMap, describe_port
 
@@ -122,12 +123,14 @@ class PortSpecs:
     calls ``.optional()`` on it.
     """
 
-    __slots__ = ("_missing", "_ports", "tag_map")
+    __slots__ = ("_asked", "_missing", "_ports", "tag_map")
 
     def __init__(self, tag_map: TagMap) -> None:
         self.tag_map = tag_map
         self._ports = [PortSpec(tag, index, name) for (tag, index), name in zip(tag_map, tag_map.names, strict=True)]
         self._missing: dict[tuple[str, int], PortSpec] = {}
+        self._asked: set[str] = set()
+        """Tags that the contract knows and the node may not have."""
 
     def __getitem__(self, key: PortKey) -> PortSpec:
         tag, index = split_key(key)
@@ -144,6 +147,7 @@ class PortSpecs:
 
     def has_tag(self, tag: str) -> bool:
         """Whether the node has a port with this tag."""
+        self._asked.add(tag)
         return self.tag_map.id_of(tag) is not None
 
     @property
@@ -153,7 +157,10 @@ class PortSpecs:
 
     def num_entries(self, tag: str | None = None) -> int:
         """How many ports there are, of one tag or in all."""
-        return len(self._ports) if tag is None else self.tag_map.num_entries(tag)
+        if tag is None:
+            return len(self._ports)
+        self._asked.add(tag)
+        return self.tag_map.num_entries(tag)
 
     def missing(self) -> list[str]:
         """The complaints about ports of the contract that the node lacks, in MediaPipe's words."""
@@ -166,6 +173,14 @@ class PortSpecs:
     def undeclared(self) -> list[PortSpec]:
         """The node's ports that the contract says nothing about."""
         return [port for port in self._ports if port.kind == UNDEFINED]
+
+    def hint(self, extra: Sequence[PortSpec], what: str) -> str:
+        """What the contract knows: the port that is nearest to the first of ``extra``, or all; ``what`` they are."""
+        declared = [port for port in self._ports if port.kind != UNDEFINED]
+        ports = {(port.tag, port.index) for port in (*declared, *self._missing.values())}
+        known = sorted(describe_port(*port) for port in ports | {(tag, 0) for tag in self._asked})
+        near = did_you_mean(describe_port(extra[0].tag, extra[0].index), known) if extra else None
+        return near or f"the calculator's {what} are: {', '.join(known) or 'none'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,24 +268,45 @@ class CalculatorContract:
         self.timestamp_offset = offset
 
 
-def complain_about_ports(contract: CalculatorContract, calculator: str) -> str | None:
-    """The text of everything that does not fit between a node's ports and its contract, or None.
+class Misfit(NamedTuple):
+    """What does not fit between a node's ports and its contract.
+
+    Attributes:
+        text: all of it, in MediaPipe's words.
+        hint: what the contract knows.
+        path: where the first port that it does not know stands, below the node; the calculator where there is none.
+    """
+
+    text: str
+    hint: str
+    path: tuple[str | int, ...]
+
+
+def complain_about_ports(contract: CalculatorContract, calculator: str) -> Misfit | None:
+    """Everything that does not fit between a node's ports and its contract, or None.
 
     Output side packets that the contract does not declare are no complaint: MediaPipe accepts them.
     """
-    parts = [
-        (what, specs.missing() + [f'Tag "{port.tag}" index {port.index} was not expected.' for port in extra])
-        for what, specs, extra in (
-            ("input streams", contract.inputs, contract.inputs.undeclared()),
-            ("output streams", contract.outputs, contract.outputs.undeclared()),
-            ("input side packets", contract.input_side_packets, contract.input_side_packets.undeclared()),
-            ("output side packets", contract.output_side_packets, ()),
-        )
-    ]
-    texts = [
-        f"For {what} ValidatePacketTypeSet failed: {'; '.join(complaints)}" for what, complaints in parts if complaints
-    ]
-    return f"{calculator}::GetContract failed to validate: " + "; ".join(texts) if texts else None
+    texts, hints = [], []
+    path: tuple[str | int, ...] = ("calculator",)
+    for field, specs in (
+        ("input_stream", contract.inputs),
+        ("output_stream", contract.outputs),
+        ("input_side_packet", contract.input_side_packets),
+        ("output_side_packet", contract.output_side_packets),
+    ):
+        extra = [] if field == "output_side_packet" else specs.undeclared()
+        complaints = specs.missing() + [f'Tag "{port.tag}" index {port.index} was not expected.' for port in extra]
+        if not complaints:
+            continue
+        what = f"{field.replace('_', ' ')}s"
+        texts.append(f"For {what} ValidatePacketTypeSet failed: {'; '.join(complaints)}")
+        hints.append(specs.hint(extra, what))
+        if extra and path == ("calculator",):
+            path = (field, specs.tag_map.source_of(extra[0].tag, extra[0].index))
+    if not texts:
+        return None
+    return Misfit(f"{calculator}::GetContract failed to validate: {'; '.join(texts)}", "; ".join(hints), path)
 
 
 def missing_port(what: str, tag: str, index: int, have: TagMap) -> GraphError:

@@ -5,7 +5,6 @@ Source: MediaPipe ``framework/calculator_graph.cc`` and ``thread_pool_executor.c
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime._pb.mediapipe.framework.thread_pool_executor_pb2 import ThreadPoolExecutorOptions
 from graph_runtime.config import find_options
 from graph_runtime.errors import StatusCode
+from graph_runtime.near_names import did_you_mean
 
 Report = Callable[..., None]
 """``report(message, code, *path, hint=None)``: note a problem."""
@@ -61,11 +61,10 @@ def check_executor_names(config: CalculatorGraphConfig, report: Report) -> None:
         if node.executor and is_reserved(node.executor):
             _report_reserved(node.executor, report, "node", position, "executor")
         elif node.executor and node.executor not in declared:
-            near = difflib.get_close_matches(node.executor, [name for name in declared if name], n=1)
             report(
                 f'The executor "{node.executor}" is not declared in an ExecutorConfig.',
                 StatusCode.INVALID_ARGUMENT, "node", position, "executor",
-                hint=f'did you mean "{near[0]}"?' if near else None,
+                hint=did_you_mean(node.executor, [name for name in declared if name], "the executors of the graph are"),
             )  # fmt: skip
 
 
@@ -135,6 +134,7 @@ def _plan(executor: ExecutorConfig, given: frozenset[str], path: tuple[str, int]
             "with a CalculatorGraph::SetExecutor() call.",
             StatusCode.INVALID_ARGUMENT,
             *path,
+            hint=f'CalculatorGraph(..., executors={{"{name}": submit}}), or type: "{POOL}" in the graph',
         )
     elif kind == POOL:
         if options is None or not options.HasField("num_threads"):

@@ -18,6 +18,7 @@ from graph_runtime.config import to_text
 from graph_runtime.errors import GraphError, Problem, StatusCode, combine, raise_problems
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.inspect import GraphSnapshot, take_snapshot
+from graph_runtime.near_names import did_you_mean
 from graph_runtime.packet import Packet
 from graph_runtime.plan import UNLIMITED, Plan
 from graph_runtime.poller import OutputStreamPoller
@@ -179,7 +180,8 @@ class CalculatorGraph:
         check_callable(callback_fn, "packets are given to callback_fn(stream_name, packet)")
         if stream_name not in self._plan.stream_ids:
             raise GraphError(
-                f'Unable to attach observer to output stream "{stream_name}" because it doesn\'t exist.',
+                f'Unable to attach observer to output stream "{stream_name}" because it doesn\'t exist; '
+                f"{did_you_mean(stream_name, self._plan.stream_ids, 'the streams of the graph are')}",
                 code=StatusCode.NOT_FOUND,
             )
         if self._is_running():
@@ -456,7 +458,9 @@ class CalculatorGraph:
         check_name(name)
         if name not in self._plan.produced_side_packets:
             raise GraphError(
-                f'Unable to get the output side packet "{name}" because it doesn\'t exist.', code=StatusCode.NOT_FOUND
+                f'Unable to get the output side packet "{name}" because it doesn\'t exist; '
+                + (did_you_mean(name, self._plan.produced_side_packets, "nodes make") or "no node makes one"),
+                code=StatusCode.NOT_FOUND,
             )
         current = {} if self._run is None else self._run.output_side_packets
         packet = current.get(name) or self._last_side_packets.get(name)

@@ -5,7 +5,6 @@ Source: MediaPipe ``CalculatorNode::Initialize``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -14,6 +13,7 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime.config import find_options
 from graph_runtime.contract import CalculatorContract
 from graph_runtime.errors import StatusCode
+from graph_runtime.near_names import did_you_mean
 from graph_runtime.stream_handlers import HANDLERS, InputStreamHandler
 from graph_runtime.tags import TagMap
 
@@ -69,8 +69,7 @@ def choose_input_stream_handler(
             options = partial(_same_message, contract.input_stream_handler_options)
     handler = HANDLERS.get(name)
     if handler is None:
-        near = difflib.get_close_matches(name, HANDLERS, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(HANDLERS)}"
+        hint = did_you_mean(name, HANDLERS, "there are") or ""
         _refuse(name, "input", hint, report, place)
         return None
     handler_options, text = handler.check(options, inputs)

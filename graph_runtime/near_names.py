@@ -1,4 +1,4 @@
-"""Which known name a wrong one was meant to be; for names that share long endings, as calculators and their options do."""
+"""Which known name a wrong one was meant to be."""
 
 from __future__ import annotations
 
@@ -24,6 +24,21 @@ def near_name(name: str, known: Iterable[str], ending: str) -> str | None:
         return stems[near[0]]
     whole = [] if name.endswith(ending) else difflib.get_close_matches(name, names, n=1, cutoff=0.9)
     return whole[0] if whole else None
+
+
+def did_you_mean(name: str, possible: Iterable[str], listed_as: str | None = None) -> str | None:
+    """A hint that names the likeliest of the possible names.
+
+    Args:
+        name: the name that is not known.
+        possible: all names that it could be.
+        listed_as: where none is near, the names are listed after these words; without them there is no hint then.
+    """
+    names = sorted(possible)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return f"{listed_as}: {', '.join(names)}" if names and listed_as else None
 
 
 def _stem(name: str, ending: str) -> str:

@@ -12,7 +12,6 @@ Source: MediaPipe ``tool/options_util.cc``, ``options_field_util.cc`` and ``opti
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from google.protobuf.message import Message
 from graph_runtime import _pb
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.near_names import did_you_mean
 
 ALL: Final = -1
 """A field is meant with all its values."""
@@ -251,8 +251,7 @@ def _no_field(message_type: Type, name: Name) -> GraphError:
     if name.is_type:
         return GraphError(f"Option extension not found: {name.text}", code=StatusCode.NOT_FOUND)
     known = list(message_type.fields_by_name)
-    near = difflib.get_close_matches(name.text, known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"its fields are: {', '.join(known) or 'none'}"
+    hint = did_you_mean(name.text, known, "its fields are") or "it has no fields"
     return GraphError(f'{message_type.full_name} has no field named "{name.text}"; {hint}', code=StatusCode.INTERNAL)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 from graph_runtime.arguments import check_name
 from graph_runtime.calculator import Calculator
 from graph_runtime.errors import GraphError, StatusCode
-from graph_runtime.near_names import near_name
+from graph_runtime.near_names import did_you_mean, near_name
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -52,8 +52,13 @@ def _register(name: str, cls: C) -> C:
     return cls
 
 
-def find_calculator(name: str, package: str = "") -> type[Calculator]:
+def find_calculator(name: str, package: str = "", subgraphs: Iterable[str] = ()) -> type[Calculator]:
     """The class for a calculator name, looked up in the graph's package, then in each outer one, then globally.
+
+    Args:
+        name: as a node gives it.
+        package: of the graph.
+        subgraphs: names that a node might have meant as well.
 
     Raises:
         GraphRuntimeError: nobody registered the name (NOT_FOUND), or the plug-in that has it cannot be imported
@@ -69,7 +74,8 @@ def find_calculator(name: str, package: str = "") -> type[Calculator]:
             return _load(candidate, plug_in)
     shown = name.removeprefix(".").replace(".", "::")
     near = near_name(name, known_calculators(), "Calculator")
-    hint = f'; did you mean "{near}"?' if near else ""
+    meant = did_you_mean(name, subgraphs) if near is None else f'did you mean "{near}"?'
+    hint = f"; {meant}" if meant else ""
     raise GraphError(
         f'No registered object with name: {shown}; Unable to find Calculator "{name}"{hint}', code=StatusCode.NOT_FOUND
     )

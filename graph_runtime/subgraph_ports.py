@@ -5,12 +5,12 @@ Source: MediaPipe ``tool/subgraph_expansion.cc``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.near_names import did_you_mean
 from graph_runtime.origins import Origin, Use
 from graph_runtime.tags import TagIndexName, TagMap, describe_port, parse_tag_index_name
 
@@ -146,7 +146,7 @@ def _compare(tag: str, inner: TagMap, outer: TagMap, origin: Origin, field: str,
     if not have:
         text = f'Tag "{tag}" does not exist in the subgraph config.'
     ports = ", ".join(describe_port(*port) for port in inner) or "none"
-    near = difflib.get_close_matches(tag, [each for each in inner.tags if each], n=1) if tag and not have else []
+    near = did_you_mean(tag, [each for each in inner.tags if each]) if tag and not have else None
     first = outer.id_of(tag, have)
     assert first is not None
     complain(
@@ -155,5 +155,5 @@ def _compare(tag: str, inner: TagMap, outer: TagMap, origin: Origin, field: str,
         origin,
         field,
         outer.source[first],
-        hint=f'did you mean "{near[0]}"?' if near else f"the ports of the subgraph are: {ports}",
+        hint=near or f"the ports of the subgraph are: {ports}",
     )

@@ -7,7 +7,6 @@ format) and reports all of them at once.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from graph_runtime._pb import is_repeated, is_required
-from graph_runtime.near_names import near_name
+from graph_runtime.near_names import did_you_mean, near_name
 from graph_runtime.positions import FieldPath, Positions, line_starts
 from graph_runtime.string_literals import bad_escape, is_utf8, plain_literal
 
@@ -134,15 +133,6 @@ def missing_text(message: str, field: str) -> str:
     return f'Message "{message}" is missing the required field "{field}"'
 
 
-def did_you_mean(name: str, possible: Iterable[str]) -> str | None:
-    """A hint that names the likeliest of the possible names, or all of them where none is near."""
-    names = sorted(possible)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f'did you mean "{near[0]}"?'
-    return f"possible: {', '.join(names)}" if names else None
-
-
 class _BrokenTextError(Exception):
     """The text is no text format from here on."""
 
@@ -196,7 +186,7 @@ class _Scanner:
         self.scan.findings.append(Finding(offset, message, hint))
 
     def suggest(self, name: str, possible: Iterable[str]) -> str | None:
-        return did_you_mean(name, possible) if len(self.scan.findings) < _MAX_HINTS else None
+        return did_you_mean(name, possible, "possible") if len(self.scan.findings) < _MAX_HINTS else None
 
     def suggest_type(self, name: str, known: Iterable[str], ending: str) -> str | None:
         """A hint for a name that no options message has: the one that was meant, or how others become known."""

@@ -5,8 +5,7 @@ All problems of a graph are found in one go; ``stages`` says which of them gives
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -22,13 +21,14 @@ from graph_runtime.handler_choice import (
     choose_input_stream_handler,
     copy_to_nodes,
 )
+from graph_runtime.near_names import did_you_mean
 from graph_runtime.node_names import canonical_names, debug_name
 from graph_runtime.port_types import check_types, infer_types
 from graph_runtime.registry import find_calculator
 from graph_runtime.sorting import topological_order
 from graph_runtime.stages import Stage, Stages
 from graph_runtime.stream_handlers import HANDLERS, InputStreamHandler
-from graph_runtime.subgraph import Definition
+from graph_runtime.subgraph import Definition, known_subgraphs
 from graph_runtime.subgraph_expansion import expand
 from graph_runtime.tags import TagIndexName, TagMap, describe_port, parse_tag_index, parse_tag_index_name
 
@@ -83,11 +83,12 @@ class Validator:
         self.given_executors = given_executors
         self.causes: list[Exception] = []
         self.executors: dict[str, ExecutorPlan] = {}
+        self.subgraphs = subgraphs or {}
         self.expansion = expand(source, subgraphs, outer)
         self.config = self.expansion.config
         self.warnings = list(self.expansion.warnings)
         self.stages = Stages()
-        for graph in (source, *(subgraphs or {}).values()):
+        for graph in (source, *self.subgraphs.values()):
             if isinstance(graph, GraphSource):
                 self.stages.reading.problems += graph.problems
         self.stages.expansion.problems += self.expansion.problems
@@ -247,7 +248,9 @@ class Validator:
                     StatusCode.INTERNAL, *at, "node_options", position,
                 )  # fmt: skip
         try:
-            node.calculator = find_calculator(calculator, self.config.package)
+            node.calculator = find_calculator(
+                calculator, self.config.package, subgraphs=[*self.subgraphs, *known_subgraphs()]
+            )
         except GraphError as error:
             report(error.message, error.code, *at, "calculator")
             return
@@ -271,7 +274,7 @@ class Validator:
             return
         complaint = complain_about_ports(contract, calculator)
         if complaint is not None:
-            report(complaint, StatusCode.INVALID_ARGUMENT, *at, "calculator")
+            report(complaint.text, StatusCode.INVALID_ARGUMENT, *at, *complaint.path, hint=complaint.hint)
             return
         node.contract = contract
 
@@ -457,9 +460,3 @@ def _read_list(entries: Sequence[str]) -> tuple[TagMap, list[tuple[GraphError, t
         return TagMap(parsed), []
     except GraphError as error:
         return _EMPTY, [(error, ())]
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """``did you mean "x"?`` for the known name that is nearest, or None when none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f'did you mean "{near[0]}"?' if near else None

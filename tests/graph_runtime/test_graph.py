@@ -404,8 +404,12 @@ def test_observing_bounds_gives_empty_packets_for_settled_timestamps() -> None:
 
 def test_unknown_streams_are_ordinary_errors() -> None:
     graph = CalculatorGraph(graph_config=PASS_THROUGH)
-    with pytest.raises(RuntimeError, match='Unable to attach observer to output stream "x"'):
-        graph.observe_output_stream("x", lambda *_: None)
+    with pytest.raises(RuntimeError, match='output stream "outt" because it doesn\'t exist; did you mean "out"?'):
+        graph.observe_output_stream("outt", lambda *_: None)
+    with pytest.raises(RuntimeError, match='"x" because it doesn.t exist; the streams of the graph are: in, out'):
+        graph.add_output_stream_poller("x")
+    with pytest.raises(RuntimeError, match='side packet "x" because it doesn.t exist; no node makes one'):
+        graph.get_output_side_packet("x")
     with pytest.raises(RuntimeError, match="called before StartRun"):
         graph.add_packet_to_input_stream("in", Packet(1), 0)
     graph.start_run()

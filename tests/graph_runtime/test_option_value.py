@@ -201,7 +201,7 @@ def test_the_node_around_the_graph_is_enough() -> None:
         (GATE, in_node("Gate", ""), "alow:options/allow", StatusCode.INTERNAL,
          'mediapipe.GateCalculatorOptions has no field named "alow"; did you mean "allow"?'),
         (GATE, in_node("Gate", ""), "allow:options/zzz", StatusCode.INTERNAL,
-         'has no field named "zzz"; its fields are: empty_packets_as_allow, allow, initial_gate_state'),
+         'has no field named "zzz"; its fields are: allow, empty_packets_as_allow, initial_gate_state'),
         (GATE, in_node("Gate", ""), "allow", StatusCode.INVALID_ARGUMENT, 'it has to be "node path:graph path"'),
         (GATE, in_node("Gate", ""), "allow::allow", StatusCode.INVALID_ARGUMENT, 'it has to be "node path:graph path"'),
         (GATE, in_node("Gate", ""), "", StatusCode.INVALID_ARGUMENT, 'it has to be "node path:graph path"'),

@@ -7,9 +7,10 @@ import pytest
 from graph_runtime import _pb
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import read_graph
+from graph_runtime.near_names import did_you_mean
 from graph_runtime.positions import FieldPath, Positions, line_starts, path_text
 from graph_runtime.string_literals import bad_escape, is_utf8
-from graph_runtime.text_scanner import MAX_DEPTH, Scan, did_you_mean, scan_text
+from graph_runtime.text_scanner import MAX_DEPTH, Scan, scan_text
 
 EXT = "mediapipe.GateCalculatorOptions.ext"
 
@@ -167,8 +168,9 @@ def test_nesting_ends_at_the_limit() -> None:
     ],
 )
 def test_did_you_mean_names_the_nearest_or_all(name: str, hint: str) -> None:
-    assert did_you_mean(name, {"shape", "color"}) == hint
-    assert did_you_mean(name, []) is None
+    assert did_you_mean(name, {"shape", "color"}, "possible") == hint
+    assert did_you_mean(name, [], "possible") is None
+    assert did_you_mean("x", ["shape"]) is None
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,33 @@ def test_names_that_share_no_more_than_an_ending_are_no_suggestion() -> None:
     assert problem.endswith('Unable to find Calculator "InferenceCalculator"')
 
 
+def test_a_slip_in_the_name_of_a_subgraph_has_a_suggestion() -> None:
+    twice = 'type: "Twice" input_stream: "a" output_stream: "b" ' + PASS.replace('"in"', '"a"').replace('"out"', '"b"')
+    with pytest.raises(GraphError, match='Unable to find Calculator "Twise"; did you mean "Twice"?'):
+        Plan('input_stream: "in"' + PASS.replace("PassThroughCalculator", "Twise"), subgraphs=[twice])
+
+
+@pytest.mark.parametrize(
+    ("ports", "place", "hint"),
+    [
+        ('input_stream: "in" input_stream: "ALOW:a"', '"ALOW', 'did you mean "ALLOW"?'),
+        ('input_stream: "in" input_stream: "ALLOW:a" input_stream: "X:a"', '"X', "the calculator's input streams are: :0, ALLOW,"),
+        ('input_stream: "in" input_stream: "ALLOW:a" output_stream: "STATE_CHANG:s"', '"STATE_C', 'did you mean "STATE_CHANGE"?'),
+    ],
+)  # fmt: skip
+def test_a_port_that_the_calculator_does_not_have_is_found_where_it_stands(ports: str, place: str, hint: str) -> None:
+    text = f'input_stream: "in" input_stream: "a" node {{ calculator: "GateCalculator" output_stream: "o" {ports} }}'
+    (problem,) = problems(text)
+    assert problem.startswith(f"g.pbtxt:1:{text.index(place) + 1}: ")
+    assert "was not expected.; " + hint in problem
+
+
+def test_a_port_that_the_calculator_needs_is_named_where_it_is_missing() -> None:
+    (problem,) = problems('input_stream: "in" node { calculator: "ValueOrDefaultCalculator" input_stream: "IN:in" }')
+    assert 'Failed to get tag "TICK" index 0' in problem
+    assert "the calculator's input streams are: IN, TICK" in problem
+
+
 UNKNOWN_OPTIONS = "options { [mediapipe.NobodysOptions.ext] { allow: true } }"
 
 
@@ -431,6 +458,7 @@ def test_a_plan_from_text_config_is_the_same_graph() -> None:
         ("executor {} executor {}", "ExecutorConfig for the default executor is duplicate."),
         ("executor {} num_threads: 2", "and the graph-level num_threads field should not both be specified."),
         ('executor { name: "x" }', "must be provided to the graph with a CalculatorGraph::SetExecutor() call."),
+        ('executor { name: "x" }', 'CalculatorGraph(..., executors={"x": submit}), or type: "ThreadPoolExecutor"'),
         ('executor { name: "x" type: "Foo" }', "No registered object with name: Foo"),
         ('executor { name: "x" type: "a.Foo" }', "No registered object with name: a::Foo"),
         ('executor { name: "x" type: "ThreadPoolExecutor" }', "num_threads is not specified"),
