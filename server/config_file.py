@@ -5,7 +5,8 @@
     {
       "graph_runtime": {
         "quality": {"low": 10, "high": 80},
-        "models": {"OpenVINO/FLUX.1-schnell-int4-ov": {"quality": {"low": 2, "high": 8}}}
+        "idle_unload_s": 900,
+        "models": {"OpenVINO/FLUX.1-schnell-int4-ov": {"quality": {"low": 2, "high": 8}, "lanes": 2}}
       }
     }
 
@@ -39,6 +40,18 @@ def _presets(value: Any) -> dict[str, int]:
     return value
 
 
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"it has to be a whole number from 1; it is {json.dumps(value)}")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ValueError(f"it has to be a number of seconds above 0; it is {json.dumps(value)}")
+    return float(value)
+
+
 def _setting(read: Callable[[Any], Any]) -> dict[str, Any]:
     return {"read": read}
 
@@ -49,9 +62,13 @@ class ModelSettings:
 
     Attributes:
         quality: preset, as requests name it in ``quality`` -> its number of steps.
+        lanes: copies of the model; that many generations go on at once.
+        idle_unload_s: seconds without a request after which the model's memory is given back; None for never.
     """
 
     quality: Mapping[str, int] = field(default_factory=dict, metadata=_setting(_presets))
+    lanes: int = field(default=1, metadata=_setting(_count))
+    idle_unload_s: float | None = field(default=None, metadata=_setting(_seconds))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from calculators import Resources, load_resources
@@ -51,7 +52,9 @@ class LocalBackend:
             spec.model.quality, self._settings.max_upload_bytes, self._settings.max_upload_pixels, self._store
         )
         plan, resources = await in_thread(
-            f"load {spec.name}", lambda: _load(spec, requests), undo=lambda made: made[1].close()
+            f"load {spec.name}",
+            lambda: _load(spec, requests, self._settings.cache_dir),
+            undo=lambda made: made[1].close(),
         )
         handle = Handle(spec.name, next(self._keys), interface_of(plan), resources.aliases())
         self._loaded[handle.key] = _Loaded(spec.name, plan, resources, self._settings.runs_per_servable)
@@ -160,13 +163,21 @@ class LocalBackend:
         return late
 
 
-def _load(spec: ServableSpec, requests: RequestSettings) -> tuple[Plan, Resources]:
+def _load(spec: ServableSpec, requests: RequestSettings, cache_dir: Path | None) -> tuple[Plan, Resources]:
     # Places in error texts start at the model folder: clients see them, and need not know the rest of the path.
     label = f"{spec.name}/{GRAPH_FILE}"
     plan = Plan(spec.graph_file, file=label)
     raise_problems("This graph cannot be served.", unservable(plan))
     source = read_graph(spec.graph_file, file=label)
-    return plan, load_resources(source, spec.base_dir, lane="process", requests=requests)
+    return plan, load_resources(
+        source,
+        spec.base_dir,
+        lane="process",
+        requests=requests,
+        cache_dir=cache_dir,
+        lanes=spec.model.lanes,
+        idle_unload_s=spec.model.idle_unload_s,
+    )
 
 
 class _Loaded:

@@ -127,6 +127,15 @@ class Settings:
     runs_per_servable: int = field(
         default=16, metadata=_about("graph runs at the same time, of one graph; more requests wait", _positive, "N")
     )
+    cache_dir: Path | None = field(
+        default=None,
+        metadata=_about(
+            "folder where OpenVINO keeps compiled models, so that they load faster the next time; CACHE_DIR in a graph's "
+            "plugin_config wins",
+            Path,
+            "DIR",
+        ),
+    )
     load_wait_s: float = field(
         default=30.0, metadata=_about("how long a request waits for a model that still loads", _seconds, "SECONDS")
     )

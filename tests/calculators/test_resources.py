@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,6 +98,23 @@ def test_a_graph_draws_with_what_was_loaded(lane: Literal["thread", "process"]) 
     resources.close()
     with pytest.raises(GraphError, match="unloaded"):
         ask(plan, resources.side_packets, "one")
+
+
+@pytest.mark.model
+def test_copies_of_a_model_and_one_that_was_unloaded_draw_the_same_picture() -> None:
+    plan = Plan(graph(("gen", 'models_path: "./"')))
+    with load_resources(plan.config, SHAPES, lane="process", lanes=2, idle_unload_s=0.001) as resources:
+        with ThreadPoolExecutor(2) as pool:
+            asked = [
+                pool.submit(ask, plan, resources.side_packets, "gen", rng_seed=7, num_inference_steps=3) for _ in "ab"
+            ]
+            pictures = {answer.result(WAIT_S)["data"][0]["b64_json"] for answer in asked}
+        pictures.add(ask(plan, resources.side_packets, "gen", rng_seed=7, num_inference_steps=3)["data"][0]["b64_json"])
+        assert len(pictures) == 1
+        lane = resources.describe()["gen"]["lane"]
+        assert lane["served"] == 3
+        assert [each["restarts"] for each in lane["lanes"]] == [0, 0]
+        assert resources.trouble() == {}
 
 
 @pytest.mark.model
