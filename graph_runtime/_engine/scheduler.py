@@ -270,7 +270,8 @@ class Scheduler(ABC):
         self.inbox.append((act, packet))
         if self._watchers and (self._deferred or self._default.submit is None):
             self.tell_watchers()
-        if (force or not self._deferred) and not self._default.is_coming and not self._token.locked():
+        if (force or not self._deferred) and not self._default.is_coming:
+            # Also while another thread has the token: it may be inside a call that does not end, and nobody may be waiting.
             self._want_thread(self._default)
 
     def _want_thread(self, pool: Pool) -> None:

@@ -93,6 +93,29 @@ def test_a_node_that_waits_for_another_node_does_not_hang_the_graph() -> None:
     graph.close()
 
 
+@pytest.mark.parametrize("variant", ["", "num_threads: 4"])
+def test_a_packet_that_comes_while_a_node_is_busy_is_processed_although_nobody_waits(variant: str) -> None:
+    is_busy, came = threading.Event(), threading.Event()
+    came_in_time: list[bool] = []
+
+    def be_busy(cc: CalculatorContext) -> None:
+        is_busy.set()
+        came_in_time.append(came.wait(TIMEOUT_S))
+
+    graph = CalculatorGraph(
+        graph_config=f"""{variant} {call_nodes(1)} input_stream: "other"
+        node {{ calculator: "PassThroughCalculator" input_stream: "other" output_stream: "passed" }}"""
+    )
+    graph.observe_output_stream("passed", lambda _, packet: came.set())
+    graph.start_run({"function": be_busy})
+    graph.add_packet_to_input_stream("in", Packet(1), 0)
+    assert is_busy.wait(TIMEOUT_S)
+    graph.add_packet_to_input_stream("other", Packet(1), 0)
+    assert came.wait(TIMEOUT_S)
+    graph.close()
+    assert came_in_time == [True]
+
+
 def test_one_thread_runs_one_node_at_a_time() -> None:
     inside: list[str] = []
     most: list[int] = []
