@@ -328,7 +328,9 @@ class Scheduler(ABC):
         is_quiet = True
         try:
             is_drained = self._drain(pool, until, step_by_step=step_by_step)
-            is_quiet = self.is_done or (is_drained and not (self.inbox or self._detached or self._is_ready()))
+            is_quiet = self.is_done or (
+                is_drained and not (self.inbox or self._detached or self._is_ready() or self._awaits_thread())
+            )
             if not is_quiet and not self._paused:
                 self._dispatch()
             if not is_drained:
@@ -423,6 +425,10 @@ class Scheduler(ABC):
             and (self._lacks_thread or bool(self.inbox) or bool(self._default.heap))
             and not self._token.locked()
         )
+
+    def _awaits_thread(self) -> bool:
+        """Whether a thread of another pool than the default one is on its way, to what only it may do."""
+        return len(self.pools) > 1 and any(pool.is_coming for pool in self.pools.values() if pool is not self._default)
 
     def _is_ready(self) -> bool:
         """Whether any node is."""

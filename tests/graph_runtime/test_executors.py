@@ -499,3 +499,18 @@ def test_a_source_is_throttled_by_a_full_queue_downstream(variant: str) -> None:
     graph.wait_until_done()
     assert waiting == list(range(200))
     assert longest <= 5
+
+
+def test_waiting_until_idle_waits_for_sources_on_other_executors() -> None:
+    got: list[int] = []
+    graph = CalculatorGraph(
+        graph_config="""input_stream: "in" input_side_packet: "n"
+        executor { name: "" type: "ApplicationThreadExecutor" }
+        executor { name: "x" type: "ThreadPoolExecutor" options { [mediapipe.ThreadPoolExecutorOptions.ext] { num_threads: 1 } } }
+        node { calculator: "CountTo" output_stream: "out" input_side_packet: "N:n" executor: "x" }"""
+    )
+    graph.observe_output_stream("out", lambda _, packet: got.append(packet.value))
+    graph.start_run({"n": 3})
+    graph.wait_until_idle(TIMEOUT_S)
+    assert got == [0, 1, 2]
+    graph.close()
