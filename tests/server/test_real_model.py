@@ -254,7 +254,7 @@ async def test_the_asynchronous_client_streams(server: Server) -> None:
         events = [event async for event in stream]
     kinds = [event.type for event in events]
     assert kinds == ["image_generation.partial_image"] * (len(events) - 1) + ["image_generation.completed"]
-    assert len(events) <= 4
+    assert 2 <= len(events) <= 4  # slow ones are left out, but not all of them
     assert [getattr(event, "partial_image_index", None) for event in events[:-1]] == list(range(len(events) - 1))
     assert _is_red_on_blue(events[-1].b64_json)
 
