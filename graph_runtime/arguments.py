@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Coroutine
 from typing import Any
 
 
@@ -68,15 +68,14 @@ def by_name(what: str, values: Any) -> dict[str, Any]:
 
 
 def refuse_result(method: str, result: object) -> None:
-    """Refuse what ``open`` or ``close`` of a calculator has returned.
+    """Refuse what a method of a calculator other than ``process`` has returned.
 
     Raises:
         TypeError: it is not None.
     """
     if result is None:
         return
-    close_coroutine: Callable[[], None] | None = getattr(result, "close", None)
-    if type(result).__name__ == "coroutine" and close_coroutine is not None:
-        close_coroutine()  # else Python warns later that nobody awaited it
+    if isinstance(result, Coroutine):
+        result.close()  # else Python warns later that nobody awaited it
         raise TypeError(f"{method}() is async; only process may be async, and {method} is a plain method")
     raise TypeError(f"{method}() returned {type(result).__name__}; it returns None")

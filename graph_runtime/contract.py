@@ -179,7 +179,8 @@ class PortSpecs:
         declared = [port for port in self._ports if port.kind != UNDEFINED]
         ports = {(port.tag, port.index) for port in (*declared, *self._missing.values())}
         known = sorted(describe_port(*port) for port in ports | {(tag, 0) for tag in self._asked})
-        near = did_you_mean(describe_port(extra[0].tag, extra[0].index), known) if extra else None
+        is_slip = bool(extra) and extra[0].tag not in {tag for tag, _ in ports} | self._asked
+        near = did_you_mean(describe_port(extra[0].tag, extra[0].index), known) if is_slip else None
         return near or f"the calculator's {what} are: {', '.join(known) or 'none'}"
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+from graph_runtime.arguments import refuse_result
 from graph_runtime.calculator import Calculator
 from graph_runtime.config import GraphSource, find_options
 from graph_runtime.contract import CalculatorContract, PortSpec, complain_about_ports
@@ -264,7 +265,7 @@ class Validator:
             max_in_flight=max(1, node.message.max_in_flight),
         )
         try:
-            node.calculator.get_contract(contract)
+            refuse_result("get_contract", node.calculator.get_contract(contract))
         except Exception as error:  # any error of a user's contract is a problem of this node, never of the process
             if asked and node.position in self.expansion.gaps:
                 return  # it may well have missed what could not be read, which is told already

@@ -33,13 +33,18 @@ def declare_selection(cc: CalculatorContract) -> None:
 
 
 def declare_channels(common: PortSpecs, channels: PortSpecs) -> None:
-    """In ``get_contract``: a port of ``common`` takes any type, and those of all channels that belong to it the same."""
-    for tag, index in channels.tag_map:
+    """In ``get_contract``: a port of ``common`` takes any type, and those of all channels that belong to it the same.
+
+    Further indexes of a tag that the channels have are no mistake: no channel gets or gives their packets.
+    """
+    for tag in channels.tags:
         match = _CHANNEL_TAG.fullmatch(tag)
-        if match is None or common.tag_map.id_of(match[2], index) is None:
+        if match is None:
             continue
-        port = common[match[2], index]
-        channels[tag, index].set_same_as(port.set_any())
+        for index in range(common.num_entries(match[2])):
+            port = common[match[2], index].set_any()
+            if index < channels.num_entries(tag):
+                channels[tag, index].set_same_as(port)
 
 
 def routes(common: Ports[P], channels: Ports[Q]) -> dict[int, list[tuple[P, Q]]]:

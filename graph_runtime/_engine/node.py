@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
 
@@ -300,6 +300,11 @@ class NodeState:
 
     def bad_result(self, result: object) -> GraphError:
         """The error for a ``process`` that returned something."""
+        if isinstance(result, Coroutine):
+            result.close()  # else Python warns later that nobody awaited it
+            return self.failure(
+                "process", TypeError("process() returned a coroutine; write async def process(self, cc)")
+            )
         return self.failure(
             "process",
             TypeError(

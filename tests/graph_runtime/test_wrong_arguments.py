@@ -133,13 +133,13 @@ class Wrong(Calculator):
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs[0].set_any()
         cc.outputs[0].set_any()
-        cls.contract(cc)
+        return cls.contract(cc)  # type: ignore[return-value]
 
     def open(self, cc: CalculatorContext) -> None:
         return self.opening(cc)  # type: ignore[return-value]
 
     def process(self, cc: CalculatorContext) -> None:
-        self.processing(cc)
+        return self.processing(cc)  # type: ignore[return-value]
 
     def close(self, cc: CalculatorContext) -> None:
         return self.closing(cc)  # type: ignore[return-value]
@@ -175,7 +175,11 @@ def test_wrong_types_in_a_contract_are_problems_of_the_node(name: str, monkeypat
 
 CALLS: dict[str, tuple[str, Callable[[Any], object], str]] = {
     "packet": ("processing", lambda cc: cc.outputs[0].add_packet(5), r"add_packet\(\) takes a Packet, not int"),
-    "packets": ("processing", lambda cc: [cc.outputs[0].add_packet(5) for _ in range(2)], "takes a Packet, not int"),
+    "packets": (
+        "processing",
+        lambda cc: [cc.outputs[0].add_packet(5) for _ in range(2)] and None,
+        "takes a Packet, not int",
+    ),
     "bound": ("processing", lambda cc: cc.outputs[0].set_next_timestamp_bound(2.5), "'float' object"),
     "offset": ("opening", lambda cc: cc.outputs[0].set_offset("0"), "offset.*int, not str"),
     "header": ("opening", lambda cc: cc.outputs[0].set_header(5), "a header is a Packet, not int"),
@@ -198,9 +202,19 @@ def test_wrong_types_in_a_call_are_errors_of_the_node(name: str, step: str, monk
     assert info.value.node == "WrongCalculator"
 
 
-@pytest.mark.filterwarnings("error")
-def test_a_coroutine_as_open_is_refused_with_what_may_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def opening(cc: CalculatorContext) -> None: ...
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("contract", r"get_contract\(\) is async; only process may be async"),
+        ("opening", r"open\(\) is async; only process may be async"),
+        ("closing", r"close\(\) is async; only process may be async"),
+        ("processing", "write async def process"),
+    ],
+)
+def test_a_coroutine_is_refused_with_what_may_be_one(
+    method: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def coroutine(cc: Any) -> None: ...
 
-    with pytest.raises(GraphError, match="only process may be async"):
-        runner_of(monkeypatch, "opening", opening).run()
+    with pytest.raises(GraphError, match=message):
+        runner_of(monkeypatch, method, coroutine).run()

@@ -306,6 +306,20 @@ def test_bad_containers(fails: Fails, graph: str, place: str, text: str) -> None
     assert error.problems[0].place == f"<string>:1:{graph.index(place) + 1}"
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        'calculator: "SwitchDemuxCalculator" input_stream: "X:in" input_stream: "X:1:more"'
+        ' output_stream: "C0__X:other" output_stream: "C1__X:out"',
+        'calculator: "SwitchMuxCalculator" input_stream: "C0__X:more" input_stream: "C1__X:in"'
+        ' output_stream: "X:out" output_stream: "X:1:other"',
+    ],
+)
+def test_a_port_beyond_those_of_the_channels_gets_nothing(node: str, check: Check) -> None:
+    graph = f'input_stream: "in" input_stream: "more" input_stream: "sel" node {{ {node} input_stream: "SELECT:sel" }}'
+    check(graph, [("sel", 0, 1), ("in", 0, 5), ("more", 0, 6), ("in", 1, 7)], {"out": [(0, 5), (1, 7)], "other": []})
+
+
 def test_an_unknown_node_inside_is_told_at_the_container(fails: Fails) -> None:
     graph = switch(PORTS, nodes=PASS + PASS.replace("Pass", "Past"))
     (problem,) = fails(graph).problems
