@@ -205,6 +205,20 @@ def combine(prefix: str, errors: Sequence[GraphError], *, separator: str = "\n")
     return combined
 
 
+def raise_together(errors: Sequence[GraphError]) -> None:
+    """Raise what is wrong with several files as one error; a single one as it is, and nothing when there are none."""
+    if len(errors) == 1:
+        raise errors[0]
+    raise_problems(
+        "Failed to parse:",
+        [
+            problem
+            for error in errors
+            for problem in error.problems or (Problem(error.message, error.code, error.place, error.node),)
+        ],
+    )
+
+
 def raise_problems(prefix: str, problems: Iterable[Problem]) -> None:
     """Raise one GraphError that lists the problems; do nothing when there are none.
 

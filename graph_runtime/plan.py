@@ -15,7 +15,7 @@ from graph_runtime._pb.mediapipe.framework.thread_pool_executor_pb2 import Threa
 from graph_runtime.calculator import Calculator
 from graph_runtime.config import find_options, read_graph
 from graph_runtime.contract import CalculatorContract, PortSpec, Service
-from graph_runtime.errors import Problem
+from graph_runtime.errors import GraphError, Problem, raise_together
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.packet import Packet
 from graph_runtime.port_types import type_check
@@ -136,8 +136,19 @@ class Plan:
         executors: Iterable[str] = (),
         subgraphs: Subgraphs = (),
     ) -> None:
-        read = read_graph(source, file=file, keep_problems=True)
-        self._fill(Validator(read, frozenset(executors), subgraphs=local_subgraphs(subgraphs)))
+        broken = []
+        read, local = None, {}
+        try:
+            read = read_graph(source, file=file, keep_problems=True)
+        except GraphError as error:
+            broken.append(error)
+        try:
+            local = local_subgraphs(subgraphs)
+        except GraphError as error:
+            broken.append(error)
+        raise_together(broken)
+        assert read is not None
+        self._fill(Validator(read, frozenset(executors), subgraphs=local))
 
     def _fill(self, graph: Validator) -> None:
         ids = {name: position for position, name in enumerate(graph.producers)}

@@ -21,6 +21,7 @@ Source: MediaPipe ``framework/subgraph.h``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -31,7 +32,7 @@ from google.protobuf.message import Message
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.arguments import wrong_type
 from graph_runtime.config import GraphSource, Source, read_graph
-from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.errors import GraphError, StatusCode, raise_together
 from graph_runtime.options import find_options
 
 if TYPE_CHECKING:
@@ -138,18 +139,25 @@ def local_subgraphs(subgraphs: Subgraphs) -> dict[str, Definition]:
 
     Raises:
         AlreadyExistsError: two have one name.
-        GraphError: one cannot be read at all, or has no name. What can be left out of one stands in its ``problems``.
+        GraphError: some cannot be read at all, or one has no name. What can be left out of one stands in its ``problems``.
     """
     if isinstance(subgraphs, str | bytes) or not isinstance(subgraphs, Iterable):
         raise wrong_type("subgraphs is a list of graphs and Subgraph classes, or name -> graph or class", subgraphs)
     pairs = subgraphs.items() if isinstance(subgraphs, Mapping) else ((None, each) for each in subgraphs)
     found: dict[str, Definition] = {}
-    for name, target in pairs:
-        definition = _definition(target, keep_problems=True)
+    broken = []
+    for at, (name, target) in enumerate(pairs):
+        label = f"<{name}>" if name else f"<subgraphs[{at}]>"
+        try:
+            definition = _definition(target, keep_problems=True, label=label)
+        except GraphError as error:
+            broken.append(error)
+            continue
         key = name or (_type_of(definition) if isinstance(definition, GraphSource) else definition.__name__)
         if key in found:
             raise GraphError(f'two subgraphs have the name "{key}"', code=StatusCode.ALREADY_EXISTS)
         found[key] = _labelled(definition, key) if isinstance(definition, GraphSource) else definition
+    raise_together(broken)
     return found
 
 
@@ -222,7 +230,7 @@ def _describe(definition: Definition) -> str:
     return f"{definition.__module__}.{definition.__qualname__}"
 
 
-def _definition(target: object, *, keep_problems: bool = False) -> Definition:
+def _definition(target: object, *, keep_problems: bool = False, label: str | None = None) -> Definition:
     if isinstance(target, type):
         if not issubclass(target, Subgraph):
             raise GraphError(
@@ -231,7 +239,10 @@ def _definition(target: object, *, keep_problems: bool = False) -> Definition:
         return target
     if isinstance(target, GraphSource):
         return target
-    return read_graph(target, keep_problems=keep_problems)  # type: ignore[arg-type]  # it refuses others
+    if isinstance(target, os.PathLike):
+        label = None  # it has a name of its own
+    graph = read_graph(target, file=label, keep_problems=keep_problems)  # type: ignore[arg-type]  # it refuses others
+    return graph if label is None else replace(graph, file=None)
 
 
 def _type_of(graph: GraphSource) -> str:

@@ -48,16 +48,17 @@ class CalculatorRunner:
     def __init__(self, node: str, *, bounds: bool = False) -> None:
         if not isinstance(node, str):
             raise wrong_type("the inside of a node { ... } is given as text", node)
-        message = parse_graph_config(f"node {{\n{node}\n}}").node[0]
+        text = f"node {{{node}\n}}\n"  # its lines stay what they are
+        message = parse_graph_config(text, file="<node>").node[0]
         entries = {
             field: list(getattr(message, field))
             for field in ("input_stream", "output_stream", "input_side_packet", "output_side_packet")
         }
         graph = "".join(f'{field}: "{entry}"\n' for field, names in entries.items() for entry in names)
         self._maps = {field: TagMap([parse_tag_index_name(name) for name in names]) for field, names in entries.items()}
-        self.graph = CalculatorGraph(Plan(f"{graph}node {{\n{node}\n}}"))
+        self.graph = CalculatorGraph(Plan(text + graph, file="<node>"))
         self._feeds: list[tuple[str, Packet | None]] = []
-        self._outputs: dict[str, list[Packet]] = {}
+        self._outputs: dict[str, list[Packet]] = {name: [] for name in self._maps["output_stream"].names}
         self.side_packets: dict[PortKey, Any] = {}
         self.headers: dict[PortKey, Any] = {}
         for name in self._maps["output_stream"].names:

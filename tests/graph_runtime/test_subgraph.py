@@ -573,6 +573,20 @@ def test_names_are_given_once() -> None:
     assert known_subgraphs() == ["NodeChain", "Two"]
 
 
+def test_files_that_are_no_graphs_are_all_told_at_once(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pbtxt"
+    broken.write_text('type: "Broken"\nnode }')
+    with pytest.raises(GraphError, match="Failed to parse") as info:
+        Plan('input_stream "in"', file="top.pbtxt", subgraphs=[broken, TWO, 'type "Other"', tmp_path / "absent.pbtxt"])
+    assert [problem.place for problem in info.value.problems] == [
+        "top.pbtxt:1:14",
+        f"{broken}:2:6",
+        "<subgraphs[2]>:1:6",
+        str(tmp_path / "absent.pbtxt"),
+    ]
+    assert f"The path does not exist: {tmp_path / 'absent.pbtxt'}" in str(info.value)
+
+
 def test_other_things_are_refused() -> None:
     with pytest.raises(TypeError, match="takes a subclass of Subgraph"):
         register_subgraph("X")(int)  # type: ignore[type-var]  # that is what is tested

@@ -31,6 +31,18 @@ def test_a_runner_names_the_ports_there_are() -> None:
         CalculatorRunner(MERGE).feed("X", 1, timestamp=0)
 
 
+def test_a_runner_tells_the_line_of_the_node_and_has_no_outputs_before_it_ran() -> None:
+    with pytest.raises(GraphError) as info:
+        CalculatorRunner(
+            'calculator: "PassThroughCalculator"\ninput_stream: "IN:in"\noutput_stream: "OUT:out"\nnam: "x"'
+        )
+    assert [problem.place for problem in info.value.problems] == ["<node>:4:1"]
+    with pytest.raises(GraphError) as info:
+        CalculatorRunner('\ncalculator: "PassThruCalculator" input_stream: "in"')
+    assert [problem.place for problem in info.value.problems] == ["<node>:2:13"]
+    assert CalculatorRunner(MERGE).outputs(0) == []
+
+
 def test_a_runner_raises_what_the_node_raises() -> None:
     runner = CalculatorRunner(
         'calculator: "CallFunction" input_stream: "in" output_stream: "out" input_side_packet: "FUNCTION:function"'
