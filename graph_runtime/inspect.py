@@ -125,7 +125,7 @@ def never_processed(run: Run) -> list[str]:
 def _node(run: Run, node: NodeState, nodes: Sequence[NodeState]) -> NodeSnapshot:
     inputs = _inputs(run, node, nodes)
     state = "open" if node.is_open else "unopened" if run.is_unopened(node) else "closed"
-    if run.is_running(node):
+    if run.running_call(node) is not None:
         state = "running"
     return NodeSnapshot(
         node.plan.name,
@@ -159,9 +159,11 @@ def _waits_for(
     run: Run, node: NodeState, state: str, inputs: Sequence[InputSnapshot], nodes: Sequence[NodeState]
 ) -> str | None:
     if state == "running":
-        context = node.context
-        # A source works by itself: that it does is no news.
-        return None if node.plan.is_source else f"is inside process() at {debug_string(context._timestamp)}"
+        timestamp = run.running_call(node)
+        # A source works by itself: that it does is no news. And the call may have returned in this instant.
+        if node.plan.is_source or timestamp is None:
+            return None
+        return f"is inside process() at {debug_string(timestamp)}"
     if state == "unopened":
         return _waits_to_open(run, node, inputs)
     if state == "open" and node.plan.is_source:
@@ -213,7 +215,7 @@ def _is_done_with(run: Run, node: NodeState, stream: str, timestamp: int) -> boo
     return (
         node.is_open
         and not node.plan.is_source
-        and not run.is_running(node)
+        and run.running_call(node) is None
         and node.offsets[port] is None
         and all(not queue and each.bound > timestamp for queue, each in zip(node.queues, node.in_streams, strict=False))
     )

@@ -100,7 +100,7 @@ class _Calls:
             node.begin_calls(context)
         call = _Call(context, timestamp)
         running.append(call)
-        node.sender = running[0].context
+        self._note_first()
         fill(context, timestamp, packets)
         heappush(node.pool.heap, node.key)  # the next one may be ready as well
         return call
@@ -112,10 +112,19 @@ class _Calls:
         while running and running[0].is_done:
             first = running.popleft()
             if not self.node.finish(first.context, first.timestamp, first.result):
+                self._note_first()
                 return
             self.free.append(first.context)
-        self.node.sender = running[0].context if running else None
+        self._note_first()
         heappush(self.node.pool.heap, self.node.key)
+
+    def _note_first(self) -> None:
+        node, first = self.node, self.running[0] if self.running else None
+        node.sender = None if first is None else first.context
+        if first is None:
+            node.run.in_flight.pop(node, None)
+        else:
+            node.run.in_flight[node] = first.timestamp
 
 
 def _see_any(_: NodeState) -> bool:

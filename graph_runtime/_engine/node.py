@@ -374,7 +374,10 @@ class NodeState:
         if isinstance(error, GraphError):
             if error.node is None:
                 error.node, error.phase = self.plan.name, phase
-                error.message += f' Node "{self.plan.name}" sent it in {phase}() at {debug_string(context._timestamp)}.'
+                stop = "" if error.message.endswith(".") else "."
+                error.message += (
+                    f'{stop} Node "{self.plan.name}" sent it in {phase}() at {debug_string(context._timestamp)}.'
+                )
             return error
         return self.failure(phase, error)
 

@@ -105,6 +105,8 @@ class Run(Scheduler):
         self.loop = loop
         self.services = services or {}
         self.tracer = tracer
+        self.in_flight: dict[NodeState, int] = {}
+        """Of nodes that have several calls at once: the timestamp of the first one that goes on."""
         self.counters: Counter[str] = Counter()
         self._counter_lock = threading.Lock()
 
@@ -208,9 +210,12 @@ class Run(Scheduler):
         """Whether a node waits to be opened."""
         return node in self._unopened
 
-    def is_running(self, node: NodeState) -> bool:
-        """Whether a call of a node is going on."""
-        return node in self.claims or node in self._stolen
+    def running_call(self, node: NodeState) -> int | None:
+        """The timestamp of the call of a node that is going on, the first of several; None where there is none."""
+        timestamp = self.in_flight.get(node)
+        if timestamp is None and (node in self.claims or node in self._stolen):
+            timestamp = node.context._timestamp
+        return timestamp
 
     def status(self) -> GraphError | None:
         """All errors so far as one, or None."""
@@ -423,6 +428,7 @@ class Run(Scheduler):
             stream.observers.clear()
             del stream.run
         self.by_key.clear()
+        self.in_flight.clear()
         self.nodes = []
         self.throttle = _NO_THROTTLE
         self._end()

@@ -23,7 +23,7 @@ from typing import Final
 from graph_runtime._engine import workers
 from graph_runtime._engine.node import Claims, NodeState, Step, do_nothing
 from graph_runtime._engine.pools import Pool, Submit, make_pools, refused_work
-from graph_runtime.errors import GraphError, StatusCode, code_of
+from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.packet import NOTHING, Packet
 
@@ -244,8 +244,6 @@ class Scheduler(ABC):
                 act(packet)
             except GraphError as error:
                 self.fail(error)
-            except Exception as error:  # a callback of the user's on an observed graph input
-                self.fail(_callback_failure(error))
         self.tell_watchers()
 
     def settle(self) -> None:
@@ -461,11 +459,3 @@ class Scheduler(ABC):
 
 def nothing_more(_: Packet) -> None:
     """An event that only wakes a thread."""
-
-
-def _callback_failure(error: Exception) -> GraphError:
-    wrapped = GraphError(
-        f"A callback on an observed stream failed: {type(error).__name__}: {error}", code=code_of(error)
-    )
-    wrapped.__cause__ = error
-    return wrapped

@@ -8,7 +8,7 @@ from heapq import heappush
 from typing import TYPE_CHECKING, Final
 
 from graph_runtime.calculator import EMPTY_PACKET
-from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.errors import GraphError, StatusCode, code_of
 from graph_runtime.packet import NOTHING, BoundMark, Packet
 from graph_runtime.timestamp import (
     DONE,
@@ -86,7 +86,10 @@ class Observer:
         """Hand a packet on."""
         self.told += 1
         self.last = packet._timestamp
-        self.callback(packet)
+        try:
+            self.callback(packet)
+        except Exception as error:
+            raise _callback_failure(error) from error
 
     def bound(self, bound: int) -> None:
         """Hand on the highest settled timestamp, when it is news and the stream is not done."""
@@ -95,7 +98,14 @@ class Observer:
             settled = POST_STREAM if bound == POST_STREAM else previous_allowed(bound)
             if settled > self.last and is_allowed_in_stream(settled):
                 self.last = settled
-                self.callback(Packet(NOTHING, settled))
+                try:
+                    self.callback(Packet(NOTHING, settled))
+                except Exception as error:
+                    raise _callback_failure(error) from error
+
+
+def _callback_failure(error: Exception) -> GraphError:
+    return GraphError(f"A callback on an observed stream failed: {type(error).__name__}: {error}", code=code_of(error))
 
 
 def show(observers: list[Observer], packet: Packet) -> None:

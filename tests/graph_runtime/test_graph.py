@@ -361,8 +361,10 @@ def test_a_callback_that_raises_fails_the_run_not_the_process() -> None:
     graph.observe_output_stream("out", fail)
     graph.start_run()
     graph.add_packet_to_input_stream("in", Packet(1), 0)
-    with pytest.raises(GraphError, match="callback"):
+    with pytest.raises(GraphError, match="A callback on an observed stream failed: LookupError: callback") as info:
         graph.close()
+    assert 'Node "PassThroughCalculator" sent it in process() at 0.' in str(info.value)
+    assert isinstance(info.value.__cause__, LookupError)
     graph.start_run()
     with pytest.raises(GraphError, match="callback"):
         graph.add_packet_to_input_stream("in", Packet(1), 0)

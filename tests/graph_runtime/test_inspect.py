@@ -129,6 +129,37 @@ def test_a_report_names_the_call_that_does_not_return() -> None:
     graph.close()
 
 
+@pytest.mark.parametrize("calculator", ["CallFunction", "AwaitFunction"])
+def test_a_report_names_the_first_of_several_calls_that_do_not_return(calculator: str) -> None:
+    both = threading.Semaphore(0)
+    release = threading.Event()
+
+    def wait(cc: CalculatorContext) -> None:
+        both.release()
+        release.wait(20)
+
+    async def wait_without_a_thread(cc: CalculatorContext) -> None:
+        both.release()
+        await asyncio.to_thread(release.wait, 20)
+
+    graph = CalculatorGraph(
+        graph_config=f"""num_threads: 4 input_stream: "in" input_side_packet: "f"
+        node {{ name: "stuck" calculator: "{calculator}" input_stream: "in" output_stream: "out" max_in_flight: 2
+        input_side_packet: "FUNCTION:f" }}"""
+    )
+    graph.start_run({"f": wait if calculator == "CallFunction" else wait_without_a_thread})
+    for timestamp in (4, 5):
+        graph.add_packet_to_input_stream("in", Packet(1), timestamp)
+    graph.close_all_packet_sources()
+    assert both.acquire(timeout=20)
+    assert both.acquire(timeout=20)
+    with pytest.raises(GraphError, match=r'node "stuck" is inside process\(\) at 4'):
+        graph.wait_until_done(timeout_s=0)
+    assert graph.snapshot().nodes[0].state == "running"
+    release.set()
+    graph.wait_until_done()
+
+
 def test_a_report_says_who_is_held_up_by_a_full_queue_and_that_the_graph_is_paused() -> None:
     graph = CalculatorGraph(
         graph_config="""max_queue_size: 2 input_stream: "a" input_side_packet: "n"
