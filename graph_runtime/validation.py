@@ -84,12 +84,12 @@ class Validator:
         self.given_executors = given_executors
         self.causes: list[Exception] = []
         self.executors: dict[str, ExecutorPlan] = {}
-        self.subgraphs = subgraphs or {}
+        self.subgraph_names = [*(subgraphs or {}), *known_subgraphs()]
         self.expansion = expand(source, subgraphs, outer)
         self.config = self.expansion.config
         self.warnings = list(self.expansion.warnings)
         self.stages = Stages()
-        for graph in (source, *self.subgraphs.values()):
+        for graph in (source, *(subgraphs or {}).values()):
             if isinstance(graph, GraphSource):
                 self.stages.reading.problems += graph.problems
         self.stages.expansion.problems += self.expansion.problems
@@ -249,9 +249,7 @@ class Validator:
                     StatusCode.INTERNAL, *at, "node_options", position,
                 )  # fmt: skip
         try:
-            node.calculator = find_calculator(
-                calculator, self.config.package, subgraphs=[*self.subgraphs, *known_subgraphs()]
-            )
+            node.calculator = find_calculator(calculator, self.config.package, subgraphs=self.subgraph_names)
         except GraphError as error:
             report(error.message, error.code, *at, "calculator")
             return
