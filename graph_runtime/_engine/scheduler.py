@@ -227,7 +227,10 @@ class Scheduler(ABC):
             for each in self.pools.values():
                 each.heap.clear()
             try:
-                self._idle(pool)  # ends the run, unless other calls are still going on: then the last of them does
+                while self._idle(
+                    pool
+                ):  # ends the run, unless other calls are still going on: then the last of them does
+                    pass
             except BaseException:
                 self._end()
             raise

@@ -417,3 +417,27 @@ def test_a_thread_that_waits_goes_on_with_what_another_one_left() -> None:
         graph.wait_until_idle(timeout_s=0)  # takes note of it, and has no time for more
     reader.join(TIMEOUT_S)
     assert got == [0, 1, 2]
+
+
+@pytest.mark.parametrize("phase", ["open", "process"])
+def test_a_keyboard_interrupt_ends_a_run_whose_other_nodes_were_due(phase: str) -> None:
+    graph = CalculatorGraph(
+        graph_config='input_stream: "in" input_side_packet: "function" input_side_packet: "phase"'
+        + "".join(
+            f'node {{ name: "n{i}" calculator: "CallFunction" input_stream: "in" output_stream: "o{i}" '
+            'input_side_packet: "FUNCTION:function" input_side_packet: "PHASE:phase" }'
+            for i in range(3)
+        )
+    )
+
+    def interrupt(cc: CalculatorContext) -> None:
+        if cc.node_name == "n1":
+            raise KeyboardInterrupt
+
+    graph.start_run({"function": interrupt, "phase": phase}, deferred=True)
+    graph.add_packet_to_input_stream("in", Packet(1), 0)
+    with pytest.raises(KeyboardInterrupt):
+        graph.wait_until_done()
+    with pytest.raises(GraphError, match="KeyboardInterrupt"):
+        graph.wait_until_done(timeout_s=0)
+    assert graph.snapshot().nodes == ()
