@@ -119,6 +119,9 @@ def check_form(form: Form, rules: RequestRules) -> ImagesRequest:
         ignored.append("max_sequence_length")
     if "guidance_scale" in values and not model.uses_guidance:
         ignored.append("guidance_scale")
+    adapters = choose_adapters(rules.settings, values.get("model"), values.get("lora_alphas"))
+    if values.get("lora_alphas") and not adapters:
+        ignored.append("lora_alphas")
     num_images = _num_images(values, rules)
     size = choose_size(values, rules, upload)
     steps = _steps(values, rules)
@@ -143,7 +146,7 @@ def check_form(form: Form, rules: RequestRules) -> ImagesRequest:
         image=image,
         mask=mask,
         strength=strength,
-        adapters=choose_adapters(rules.settings, values.get("model"), values.get("lora_alphas")),
+        adapters=adapters,
         output_format=output_format,
         output_compression=values.get("output_compression"),
         partial_images=values.get("partial_images", 0),

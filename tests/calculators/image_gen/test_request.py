@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from calculators.http_payload import HttpPayload, RequestError
+from calculators.image_gen.adapters import Adapter
 from calculators.image_gen.generation import GenerationRequest
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.request import AnswerForm, parse_request
@@ -148,6 +150,15 @@ def test_values_that_mean_what_is_done_anyway(name: str, value: Any, make_rules:
 )  # fmt: skip
 def test_what_has_no_effect_is_listed(name: str, value: Any, make_rules: MakeRules) -> None:
     assert parse(make_rules(), **{name: value}).ignored == (name,)
+
+
+def test_weights_of_adapters_for_the_model_without_them_are_listed(make_rules: MakeRules) -> None:
+    rules = make_rules()
+    load = replace(rules.settings.load, adapters=(Adapter("xray", "/xray.safetensors"),))
+    rules = replace(rules, settings=replace(rules.settings, load=load))
+    assert parse(rules, model="base", lora_alphas={"xray": 0.5}).ignored == ("lora_alphas",)
+    assert parse(rules, model="base", lora_alphas={}).ignored == ()
+    assert parse(rules, model="xray", lora_alphas={"xray": 0.5}).ignored == ()
 
 
 # ---- refused
