@@ -60,6 +60,13 @@ def graph_files(session: nox.Session) -> None:
     session.run("python", "-m", "tests.stress.graph_files", *session.posargs)
 
 
+@nox.session(default=False)
+def mix(session: nox.Session) -> None:
+    """Clients that draw, edit, stream and leave at random, and a real server: ``nox -s mix -- --clients 8 --requests 50``."""
+    session.install("-e", ".[serve]")
+    session.run("python", "-m", "tests.load", *session.posargs)
+
+
 def mediapipe_python(session: nox.Session) -> str:
     """An interpreter with the last mediapipe wheel that has a graph API, apart from the session's own packages."""
     peer = session.create_tmp()
