@@ -148,14 +148,22 @@ def parse_object(body: bytes) -> dict[str, Any]:
         _refuse(f"The number {too_large[0][:40]} is too large.", "invalid_json", _field_with_infinity(parsed))
     if not isinstance(parsed, dict):
         _refuse(f'JSON body must be an object, such as {{"model": "..."}}, not {_kind(parsed)}.', "invalid_json")
-    if b"\\u" in body:
-        try:
-            json.dumps(parsed, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            _refuse(
-                "The JSON body has a text with half of a surrogate pair (\\ud800 to \\udfff alone).", "invalid_json"
-            )
+    if b"\\u" in body and not _is_unicode(parsed):
+        _refuse(
+            "The JSON body has a text with half of a surrogate pair (\\ud800 to \\udfff alone).",
+            "invalid_json",
+            next((name[:100] for name, value in parsed.items() if _is_unicode(name) and not _is_unicode(value)), None),
+        )
     return parsed
+
+
+def _is_unicode(value: Any) -> bool:
+    """Whether all texts in a JSON value are Unicode: half of a surrogate pair is none."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _content_type(request: web.Request) -> str:

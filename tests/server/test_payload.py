@@ -69,6 +69,16 @@ def test_a_number_that_is_too_large_is_refused_and_its_field_named(body: bytes, 
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [(b'{"a": "b", "prompt": "\\ud800"}', "prompt"), (b'{"a": [{"b": "\\udfff"}]}', "a"), (b'{"\\udfff": 1}', None)],
+)
+def test_half_of_a_surrogate_pair_is_refused_and_its_field_named(body: bytes, param: str | None) -> None:
+    with pytest.raises(RequestError, match="half of a surrogate pair") as caught:
+        parse_object(body)
+    assert caught.value.param == param
+
+
 def test_a_whole_number_with_thousands_of_digits_is_refused() -> None:
     with pytest.raises(RequestError, match="^Failed to parse JSON: Exceeds the limit") as caught:
         parse_object(b'{"a": ' + b"9" * 5000 + b"}")

@@ -234,7 +234,8 @@ class Engine:
             self._text_length = length
             self._warm_up()
         except LoadError as error:
-            raise spoilt_error(error.message) from error
+            _log.error("loading the model anew failed: %s", error.message)  # for the operator: it can hold paths
+            raise spoilt_error(f"the model could not be loaded for texts of {length} tokens") from error
 
     def _draw(self, drawing: _Drawing, seeds: Sequence[int]) -> Pixels:
         """The pixels, n x height x width x 3, in memory that the next call overwrites."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from calculators.http_payload import RequestError
-from calculators.image_gen.errors import LoadError
+from calculators.image_gen.errors import EngineSpoiltError, LoadError
 from calculators.image_gen.options import LoadSettings, StaticShape
 from calculators.image_gen.resolution import Resolution
 from tests.calculators.image_gen.engine.drawings import (
@@ -144,3 +145,14 @@ def test_a_model_compiled_for_several_pictures_draws_that_many_from_texts_alone(
 def test_a_device_that_is_chosen_automatically_is_named(shapes: Path) -> None:
     (device,) = load(shapes, ("AUTO",)).about()["devices"]
     assert device != "AUTO"
+
+
+def test_a_client_is_not_told_where_a_model_lies_that_fails_when_it_is_loaded_anew(copy_of_shapes: Path) -> None:
+    from calculators.image_gen.engine import Engine
+
+    model = replace(model_of(copy_of_shapes), has_t5=True)
+    engine = Engine(LoadSettings(str(copy_of_shapes), ("CPU",)), model)
+    (copy_of_shapes / "unet" / "openvino_model.xml").unlink()
+    with pytest.raises(EngineSpoiltError, match="could not be loaded for texts of 40 tokens") as caught:
+        draw(engine, request(max_sequence_length=40))
+    assert str(copy_of_shapes) not in caught.value.message
