@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from calculators.image_gen.errors import cancelled_error, closed_error
 from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnPartial, OnStep
 from calculators.image_gen.lane import Lane
+
+_LOOK_AGAIN_S: Final = 1.0
+"""How often who waits looks at free lanes that cannot draw: a lane that has mended itself tells nobody."""
 
 
 class _Turn:
@@ -65,7 +68,7 @@ class LaneGroup:
                         if lane is not None:
                             self._free.remove(lane)
                             return lane
-                        self._changed.wait()
+                        self._changed.wait(_LOOK_AGAIN_S if self._free else None)
                 finally:
                     self._waiting.remove(turn)
                     self._changed.notify_all()  # who is first now may find a free lane

@@ -118,6 +118,22 @@ def test_a_lane_in_trouble_gets_nothing_to_do_while_another_can_draw(
         ask("c").result(WAIT_S)
 
 
+def test_a_lane_that_has_mended_itself_draws_for_who_waits(
+    lanes: tuple[HeldLane, HeldLane], group: LaneGroup, ask: Ask
+) -> None:
+    one, two = lanes
+    one.trouble = "no engine"
+    first = ask("a")
+    assert two.entered.acquire(timeout=WAIT_S)
+    second = ask("b")
+    assert waits(group, 1)
+    one.trouble = None
+    one.go_on.release()
+    assert second.result(WAIT_S).images == (b"one b",)
+    two.go_on.release()
+    assert first.result(WAIT_S).images == (b"two a",)
+
+
 def test_who_cancels_while_waiting_never_starts(lanes: tuple[HeldLane, HeldLane], group: LaneGroup, ask: Ask) -> None:
     running = [ask("a"), ask("b")]
     for lane in lanes:
