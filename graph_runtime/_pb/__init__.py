@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copyreg
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +60,7 @@ def add_files(files: descriptor_pb2.FileDescriptorSet) -> list[FileDescriptor]:
                 _compare(file)
             found.append(POOL.FindFileByName(file.name))
             for descriptor in found[-1].message_types_by_name.values():
-                _make_class(descriptor)
+                make_class(descriptor, _reduce)
         return found
 
 
@@ -99,9 +99,23 @@ def pool_without_required() -> DescriptorPool:
         return pool
 
 
-def export(file_name: str, namespace: dict[str, Any]) -> FileDescriptor:
+def make_class(descriptor: Descriptor, reduce: Callable[[Message], tuple[Any, ...]]) -> None:
+    """Make the class of a message and of those inside it; ``reduce`` says how they pickle.
+
+    Messages would pickle by name in the default pool, which does not know the class, or has another one of its name.
+    """
+    # Making the class also registers the extensions inside the message: pure Python protobuf finds them no other way.
+    cls = message_factory.GetMessageClass(descriptor)
+    copyreg.pickle(cls, reduce)
+    for nested in descriptor.nested_types:
+        make_class(nested, reduce)
+        if not hasattr(cls, nested.name):  # pure Python protobuf leaves this to generated code
+            setattr(cls, nested.name, message_factory.GetMessageClass(nested))
+
+
+def export(file_name: str, namespace: dict[str, Any], pool: DescriptorPool = POOL) -> FileDescriptor:
     """Put the top-level messages, enums, enum values and extensions of a file into a module's namespace."""
-    file = POOL.FindFileByName(file_name)
+    file = pool.FindFileByName(file_name)
     for imported in file.public_dependencies:
         for name, message in imported.message_types_by_name.items():
             namespace[name] = message_factory.GetMessageClass(message)
@@ -176,17 +190,6 @@ def _relax(
             field.label = field.LABEL_OPTIONAL
     for message in messages:
         _relax([*message.field, *message.extension], message.nested_type)
-
-
-def _make_class(descriptor: Descriptor) -> None:
-    # Making the class also registers the extensions inside the message: pure Python protobuf finds them no other way.
-    cls = message_factory.GetMessageClass(descriptor)
-    # Messages pickle by name in the default pool, which does not know this class, or has another one of its name.
-    copyreg.pickle(cls, _reduce)
-    for nested in descriptor.nested_types:
-        _make_class(nested)
-        if not hasattr(cls, nested.name):  # pure Python protobuf leaves this to generated code
-            setattr(cls, nested.name, message_factory.GetMessageClass(nested))
 
 
 def _reduce(message: Message) -> tuple[Any, ...]:
