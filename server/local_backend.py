@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,13 +14,14 @@ from typing import TypeVar
 
 from calculators import Resources, load_resources
 from calculators.image_gen.request_rules import ImageStore, RequestSettings
-from graph_runtime import CalculatorGraph, Packet, Plan
+from graph_runtime import Plan
 from graph_runtime.config import read_graph
 from graph_runtime.errors import raise_problems
 from server.backend import DeadlineError, Event, Handle, Occupancy, RunCancelledError, RunRequest, StoppedError
 from server.clock import Clock, SystemClock
 from server.discovery import GRAPH_FILE, ServableSpec
 from server.interface import interface_of, unservable
+from server.local_run import Loaded, LocalRun
 from server.settings import Settings
 
 T = TypeVar("T")
@@ -41,8 +41,8 @@ class LocalBackend:
         self._store = store
         self._pool = ThreadPoolExecutor(settings.run_threads, thread_name_prefix="graph-run")
         self._slots = asyncio.Semaphore(settings.run_threads)
-        self._loaded: dict[int, _Loaded] = {}
-        self._runs: set[_Run] = set()
+        self._loaded: dict[int, Loaded] = {}
+        self._runs: set[LocalRun] = set()
         self._keys = itertools.count(1)
         self._stopped: StoppedError | None = None
 
@@ -57,14 +57,14 @@ class LocalBackend:
             undo=lambda made: made[1].close(),
         )
         handle = Handle(spec.name, next(self._keys), interface_of(plan), resources.aliases())
-        self._loaded[handle.key] = _Loaded(spec.name, plan, resources, self._settings.runs_per_servable)
+        self._loaded[handle.key] = Loaded(spec.name, plan, resources, self._settings.runs_per_servable)
         return handle
 
     async def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Wait for a free slot, then run; the slot is free again when the run has really ended."""
         if self._stopped is not None:
             raise self._stopped.with_traceback(None)  # one object for all: it must not collect their tracebacks
-        run = _Run(self._loaded[handle.key], request)
+        run = LocalRun(self._loaded[handle.key], request)
         self._runs.add(run)
         run.loaded.add(run)
         timer = asyncio.create_task(self._end_in_time(run)) if request.timeout_s else None
@@ -88,12 +88,12 @@ class LocalBackend:
             if timer is not None:
                 timer.cancel()
 
-    async def _end_in_time(self, run: _Run) -> None:
+    async def _end_in_time(self, run: LocalRun) -> None:
         limit_s = run.request.timeout_s
         await self._clock.sleep(limit_s)
         run.cancel(DeadlineError(f"it took longer than {limit_s:g} seconds, the most that this server allows"))
 
-    def _forget(self, run: _Run) -> None:
+    def _forget(self, run: LocalRun) -> None:
         for semaphore in run.held:
             semaphore.release()
         self._runs.discard(run)
@@ -178,153 +178,6 @@ def _load(spec: ServableSpec, requests: RequestSettings, cache_dir: Path | None)
         lanes=spec.model.lanes,
         idle_unload_s=spec.model.idle_unload_s,
     )
-
-
-class _Loaded:
-    """A graph with its resources, and the runs that use them."""
-
-    def __init__(self, name: str, plan: Plan, resources: Resources, runs_at_once: int) -> None:
-        self.name = name
-        self.plan = plan
-        self.resources = resources
-        self.slots = asyncio.Semaphore(runs_at_once)
-        self.runs: set[_Run] = set()
-        self.idle = asyncio.Event()
-        self.idle.set()
-
-    def add(self, run: _Run) -> None:
-        self.runs.add(run)
-        self.idle.clear()
-
-    def remove(self, run: _Run) -> None:
-        self.runs.discard(run)
-        if not self.runs:
-            self.idle.set()
-
-
-class _Run:
-    """One run between the event loop, where its caller waits, and the worker thread that drives the graph.
-
-    Everything is called on the event loop, but for ``_drive``, ``_emit`` and ``_notify``, which the graph's threads call.
-    """
-
-    def __init__(self, loaded: _Loaded, request: RunRequest) -> None:
-        self.loaded = loaded
-        self.request = request
-        self.held: list[asyncio.Semaphore] = []
-        self.started = False
-        self._loop = asyncio.get_running_loop()
-        self._cancelled: RunCancelledError | None = None
-        self._waiting: asyncio.Task[object] | None = None
-        self._graph: CalculatorGraph | None = None
-        self._events: deque[Event] = deque()
-        self._error: Exception | None = None
-        self._driven = False
-        self._ended = False
-        self._notified = False
-        self._wanted: asyncio.Future[None] | None = None
-        self._on_end: Callable[[_Run], None] = lambda run: None
-
-    async def wait_for(self, slots: asyncio.Semaphore) -> None:
-        """Take a slot, unless ``cancel`` comes first.
-
-        Raises:
-            RunCancelledError: it did.
-        """
-        self._waiting = task = asyncio.current_task()
-        try:
-            await slots.acquire()
-        except asyncio.CancelledError:
-            # As asyncio.timeout does it: a cancellation that we asked for becomes our exception, one from outside goes on.
-            if self._cancelled is not None and task is not None and task.uncancel() == 0:
-                raise self._cancelled.with_traceback(None) from None
-            raise
-        finally:
-            self._waiting = None
-        self.held.append(slots)
-
-    def start(self, pool: ThreadPoolExecutor, on_end: Callable[[_Run], None]) -> None:
-        """Begin; ``on_end`` is called on the event loop when the graph is done, whether anybody still waits or not."""
-        self.started = True
-        self._on_end = on_end
-        pool.submit(self._drive)
-
-    async def next_event(self) -> Event | None:
-        """The next output packet; None at the end of a run that went well.
-
-        Raises:
-            RunCancelledError: as soon as the run is cancelled; the graph may need a while to end.
-            GraphError: the run failed.
-        """
-        while True:
-            if self._cancelled is not None:
-                raise self._cancelled.with_traceback(None)
-            if self._events:
-                return self._events.popleft()
-            if self._ended:
-                if self._error is not None:
-                    raise self._error
-                return None
-            self._wanted = self._loop.create_future()
-            await self._wanted
-
-    def cancel(self, why: RunCancelledError) -> None:
-        """Make the run end soon; nothing happens to one that has ended, or is cancelled already."""
-        if self._ended or self._cancelled is not None:
-            return
-        self._cancelled = why
-        if self._waiting is not None:
-            self._waiting.cancel()
-        if self._graph is not None:
-            # on_cancel callbacks of calculators run inside: not on the event loop.
-            threading.Thread(target=self._graph.cancel, name="graph-cancel", daemon=True).start()
-        self._wake()
-
-    def _drive(self) -> None:
-        try:
-            graph = CalculatorGraph(self.loaded.plan)
-            for port in self.loaded.plan.graph_outputs:
-                graph.observe_output_stream(port[2], self._emit)
-            graph.start_run({**self.loaded.resources.side_packets, **self.request.side_packets}, deferred=True)
-            # cancel() sets the reason before it looks for the graph, we do it the other way round: one of us sees both.
-            self._graph = graph
-            if self._cancelled is not None:
-                graph.cancel()
-            for stream, value in self.request.inputs.items():
-                graph.add_packet_to_input_stream(stream, Packet(value).at(0))
-            graph.close_all_packet_sources()
-            graph.wait_until_done()
-        except Exception as error:
-            self._error = error
-        except BaseException as error:
-            # SystemExit and its like must not travel into the event loop, where they would end the server.
-            self._error = RuntimeError(f"a calculator raised {error!r}")
-            self._error.__cause__ = error
-        self._driven = True
-        self._notify()
-
-    def _emit(self, stream: str, packet: Packet) -> None:
-        self._events.append(Event(stream, packet.value, int(packet.timestamp)))
-        self._notify()
-
-    def _notify(self) -> None:
-        if self._notified:
-            return
-        self._notified = True
-        with suppress(RuntimeError):  # the loop is closed: the server has gone without waiting for this run
-            self._loop.call_soon_threadsafe(self._notice)
-
-    def _notice(self) -> None:
-        self._notified = False  # before looking: what comes after this line notifies anew
-        if self._driven and not self._ended:
-            self._ended = True
-            self._graph = None
-            self._on_end(self)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._wanted is not None and not self._wanted.done():
-            self._wanted.set_result(None)
 
 
 async def in_thread(name: str, work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:

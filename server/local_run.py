@@ -1,0 +1,163 @@
+"""A loaded graph and its runs: each on a worker thread, seen from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from calculators import Resources
+from graph_runtime import CalculatorGraph, Packet, Plan
+from server.backend import Event, RunCancelledError, RunRequest
+
+
+class Loaded:
+    """A graph with its resources, and the runs that use them."""
+
+    def __init__(self, name: str, plan: Plan, resources: Resources, runs_at_once: int) -> None:
+        self.name = name
+        self.plan = plan
+        self.resources = resources
+        self.slots = asyncio.Semaphore(runs_at_once)
+        self.runs: set[LocalRun] = set()
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def add(self, run: LocalRun) -> None:
+        """Count a run in."""
+        self.runs.add(run)
+        self.idle.clear()
+
+    def remove(self, run: LocalRun) -> None:
+        """Count a run out."""
+        self.runs.discard(run)
+        if not self.runs:
+            self.idle.set()
+
+
+class LocalRun:
+    """One run between the event loop, where its caller waits, and the worker thread that drives the graph.
+
+    Everything is called on the event loop, but for ``_drive``, ``_emit`` and ``_notify``, which the graph's threads call.
+    """
+
+    def __init__(self, loaded: Loaded, request: RunRequest) -> None:
+        self.loaded = loaded
+        self.request = request
+        self.held: list[asyncio.Semaphore] = []
+        self.started = False
+        self._loop = asyncio.get_running_loop()
+        self._cancelled: RunCancelledError | None = None
+        self._waiting: asyncio.Task[object] | None = None
+        self._graph: CalculatorGraph | None = None
+        self._events: deque[Event] = deque()
+        self._error: Exception | None = None
+        self._driven = False
+        self._ended = False
+        self._notified = False
+        self._wanted: asyncio.Future[None] | None = None
+        self._on_end: Callable[[LocalRun], None] = lambda run: None
+
+    async def wait_for(self, slots: asyncio.Semaphore) -> None:
+        """Take a slot, unless ``cancel`` comes first.
+
+        Raises:
+            RunCancelledError: it did.
+        """
+        self._waiting = task = asyncio.current_task()
+        try:
+            await slots.acquire()
+        except asyncio.CancelledError:
+            # As asyncio.timeout does it: a cancellation that we asked for becomes our exception, one from outside goes on.
+            if self._cancelled is not None and task is not None and task.uncancel() == 0:
+                raise self._cancelled.with_traceback(None) from None
+            raise
+        finally:
+            self._waiting = None
+        self.held.append(slots)
+
+    def start(self, pool: ThreadPoolExecutor, on_end: Callable[[LocalRun], None]) -> None:
+        """Begin; ``on_end`` is called on the event loop when the graph is done, whether anybody still waits or not."""
+        self.started = True
+        self._on_end = on_end
+        pool.submit(self._drive)
+
+    async def next_event(self) -> Event | None:
+        """The next output packet; None at the end of a run that went well.
+
+        Raises:
+            RunCancelledError: as soon as the run is cancelled; the graph may need a while to end.
+            GraphError: the run failed.
+        """
+        while True:
+            if self._cancelled is not None:
+                raise self._cancelled.with_traceback(None)
+            if self._events:
+                return self._events.popleft()
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                return None
+            self._wanted = self._loop.create_future()
+            await self._wanted
+
+    def cancel(self, why: RunCancelledError) -> None:
+        """Make the run end soon; nothing happens to one that has ended, or is cancelled already."""
+        if self._ended or self._cancelled is not None:
+            return
+        self._cancelled = why
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._graph is not None:
+            # on_cancel callbacks of calculators run inside: not on the event loop.
+            threading.Thread(target=self._graph.cancel, name="graph-cancel", daemon=True).start()
+        self._wake()
+
+    def _drive(self) -> None:
+        try:
+            graph = CalculatorGraph(self.loaded.plan)
+            for port in self.loaded.plan.graph_outputs:
+                graph.observe_output_stream(port[2], self._emit)
+            graph.start_run({**self.loaded.resources.side_packets, **self.request.side_packets}, deferred=True)
+            # cancel() sets the reason before it looks for the graph, we do it the other way round: one of us sees both.
+            self._graph = graph
+            if self._cancelled is not None:
+                graph.cancel()
+            for stream, value in self.request.inputs.items():
+                graph.add_packet_to_input_stream(stream, Packet(value).at(0))
+            graph.close_all_packet_sources()
+            graph.wait_until_done()
+        except Exception as error:
+            self._error = error
+        except BaseException as error:
+            # SystemExit and its like must not travel into the event loop, where they would end the server.
+            self._error = RuntimeError(f"a calculator raised {error!r}")
+            self._error.__cause__ = error
+        self._driven = True
+        self._notify()
+
+    def _emit(self, stream: str, packet: Packet) -> None:
+        self._events.append(Event(stream, packet.value, int(packet.timestamp)))
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._notified:
+            return
+        self._notified = True
+        with suppress(RuntimeError):  # the loop is closed: the server has gone without waiting for this run
+            self._loop.call_soon_threadsafe(self._notice)
+
+    def _notice(self) -> None:
+        self._notified = False  # before looking: what comes after this line notifies anew
+        if self._driven and not self._ended:
+            self._ended = True
+            self._graph = None
+            self._on_end(self)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
