@@ -27,7 +27,9 @@ from graph_runtime._pb.mediapipe.framework.stream_handler_pb2 import InputStream
 from graph_runtime.proto_files import proto_path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PROTO_FILES = sorted(path.relative_to(proto_path()).as_posix() for path in (proto_path() / "mediapipe").rglob("*.proto"))
+PROTO_FILES = sorted(
+    path.relative_to(proto_path()).as_posix() for path in (proto_path() / "mediapipe").rglob("*.proto")
+)
 
 # Top-level messages of the wheel that have grown fields or names since, or that the newest MediaPipe renamed.
 NEWER_THAN_THE_WHEEL = {"ConstantSidePacketCalculatorOptions", "CalculatorRuntimeInfo", "StreamRuntimeInfo"}
