@@ -28,13 +28,13 @@ async def call_graph(request: web.Request) -> web.StreamResponse:
     servables = app[SERVABLES]
     request[MODEL] = servables.find(model_of(payload)).name
     with cancel_when_client_leaves(request):
-        handle = await servables.available(request[MODEL])
-        source, sink = http_ports(handle.name, handle.interface)
-        run = RunRequest(request[REQUEST_ID], {source.name: payload}, timeout_s=settings.request_timeout_s)
-        events = app[BACKEND].run(handle, run)
-        if wants_stream(payload):
-            return await event_reply(request, events, sink.name, app[CLOCK])
-        return await json_reply(events, sink.name)
+        async with servables.lease(request[MODEL]) as handle:
+            source, sink = http_ports(handle.name, handle.interface)
+            run = RunRequest(request[REQUEST_ID], {source.name: payload}, timeout_s=settings.request_timeout_s)
+            events = app[BACKEND].run(handle, run)
+            if wants_stream(payload):
+                return await event_reply(request, events, sink.name, app[CLOCK])
+            return await json_reply(events, sink.name)
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:

@@ -8,8 +8,9 @@ import enum
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from calculators.http_payload import RequestError
 from graph_runtime import GraphError, StatusCode
@@ -33,18 +34,47 @@ class State(enum.StrEnum):
     FAILED = "FAILED"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class Version:
+    """A loaded graph, and how many requests use it."""
+
+    handle: Handle
+    leases: int = 0
+    unused: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while there are no leases."""
+
+    def __post_init__(self) -> None:
+        self.unused.set()
+
+    def take(self) -> None:
+        """Begin a lease."""
+        self.leases += 1
+        self.unused.clear()
+
+    def give_back(self) -> None:
+        """End a lease."""
+        self.leases -= 1
+        if not self.leases:
+            self.unused.set()
+
+
+@dataclass(slots=True, eq=False)
 class Servable:
     """A graph that is served, or that should be.
 
-    ``handle`` is there in the state AVAILABLE alone, ``reason`` in the state FAILED alone; ``settled`` is set in both.
+    ``version`` is there in the state AVAILABLE alone, ``reason`` in the state FAILED alone; ``settled`` is set in both.
     """
 
     spec: ServableSpec
     state: State
     settled: asyncio.Event
-    handle: Handle | None = None
+    version: Version | None = None
     reason: str | None = None
+
+    @property
+    def handle(self) -> Handle | None:
+        """What it is served with at present."""
+        return None if self.version is None else self.version.handle
 
     @property
     def name(self) -> str:
@@ -116,14 +146,22 @@ class Servables:
             )
         return servable
 
-    async def available(self, name: str) -> Handle:
-        """The handle to run a servable with; waits a while for one that is loading.
+    @asynccontextmanager
+    async def lease(self, name: str) -> AsyncIterator[Handle]:
+        """The handle to run a servable with, which stays loaded while the context lasts; waits a while for one that is loading.
 
         Raises:
             RequestError: 404 when nobody knows the name; 503 when the model failed to load (with the reason), or loads still.
         """
-        servable = self.find(name)
-        if servable.handle is None and servable.state is State.LOADING:
+        version = await self._loaded(self.find(name), name)
+        version.take()
+        try:
+            yield version.handle
+        finally:
+            version.give_back()
+
+    async def _loaded(self, servable: Servable, name: str) -> Version:
+        if servable.version is None and servable.state is State.LOADING:
             try:
                 await asyncio.wait_for(servable.settled.wait(), self._load_wait_s)
             except TimeoutError:
@@ -135,7 +173,7 @@ class Servables:
                     code="model_loading",
                     headers=(("Retry-After", str(_RETRY_LOADING_S)),),
                 ) from None
-        if servable.handle is None:
+        if servable.version is None:
             raise RequestError(
                 f"The model {_quoted(name)} could not be loaded: {servable.reason}",
                 status=503,
@@ -144,7 +182,7 @@ class Servables:
                 code="model_load_failed",
                 headers=(("x-should-retry", "false"),),
             )
-        return servable.handle
+        return servable.version
 
     async def load_all(self) -> None:
         """Load every servable; one that fails is marked, with its reason, and stops no other."""
@@ -168,7 +206,7 @@ class Servables:
             except GraphError:
                 await self._backend.unload(handle)
                 raise
-            servable.handle = handle
+            servable.version = Version(handle)
         except Exception as error:
             servable.reason = public_reason(error, servable.spec)
             servable.state = State.FAILED
