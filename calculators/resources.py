@@ -44,9 +44,11 @@ class Resources:
 
     Attributes:
         side_packets: name -> value, for ``CalculatorGraph.start_run``.
+        at_once: requests that its models work on at the same time; None where there are none.
     """
 
-    def __init__(self, loaded: list[LoadedModels]) -> None:
+    def __init__(self, loaded: list[LoadedModels], at_once: int | None = None) -> None:
+        self.at_once = at_once
         self._loaded: list[Closable] = list(loaded)
         self.side_packets: dict[str, Any] = {}
         for each in loaded:
@@ -129,7 +131,7 @@ def load_resources(
     )
     raise_problems("The nodes of this graph cannot get what they need.", problems)
     assert loaded is not None  # there were no problems
-    return Resources([loaded])
+    return Resources([loaded], lanes)
 
 
 def check_resources(config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str]) -> list[Problem]:

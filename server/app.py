@@ -12,6 +12,7 @@ from functools import partial
 from aiohttp import web
 
 from graph_runtime import register_options
+from server.admission import Admission
 from server.backend import Backend
 from server.clock import Clock, SystemClock
 from server.config_file import read_config_file
@@ -20,7 +21,7 @@ from server.discovery import find_servables, models_dir
 from server.health_routes import live, ready
 from server.image_routes import send_image
 from server.image_store import ImageStore
-from server.keys import BACKEND, CLOCK, IMAGE_STORE, SERVABLES, SETTINGS
+from server.keys import ADMISSION, BACKEND, CLOCK, IMAGE_STORE, SERVABLES, SETTINGS
 from server.local_backend import LocalBackend, in_thread
 from server.middleware import MIDDLEWARES, add_headers
 from server.openai_routes import call_graph, list_models, retrieve_model
@@ -84,8 +85,9 @@ async def image_store(app: web.Application) -> AsyncIterator[None]:
 
 
 async def backend(app: web.Application) -> AsyncIterator[None]:
-    """Cleanup context: who runs graphs."""
+    """Cleanup context: who runs graphs, and who decides which requests may wait."""
     app[BACKEND] = made = LocalBackend(app[SETTINGS], clock=app[CLOCK], store=app[IMAGE_STORE])
+    app[ADMISSION] = Admission(made, app[CLOCK])
     yield
     for line in await made.close():
         _log.error("%s", line)

@@ -8,10 +8,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from server.discovery import ServableSpec
 from server.interface import GraphInterface
+
+
+class Origin(NamedTuple):
+    """By which way a request came; the words are the label values of the metrics of OVMS."""
+
+    api: Literal["V3", "KServe"] = "V3"
+    method: Literal["Unary", "Stream", "ModelInfer", "ModelInferStream"] = "Unary"
+    interface: Literal["REST", "gRPC"] = "REST"
+
+
+class Limits(NamedTuple):
+    """How much of a servable there is.
+
+    Attributes:
+        at_once: requests that it truly works on at the same time: its lanes where it has some, else its runs.
+        queue_size: further requests that may wait.
+        timeout_s: how long a request may take, waiting included; 0 sets no limit.
+    """
+
+    at_once: int = 1
+    queue_size: int = 16
+    timeout_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +45,28 @@ class Handle:
     interface: GraphInterface
     aliases: tuple[str, ...] = ()
     """Further names under which requests may ask for it: those of its LoRA adapters."""
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One run: a packet for each named input stream (at timestamp 0), and side packets beside the servable's own.
+    """One run: a packet for each named input stream, and side packets beside the servable's own.
 
-    After ``timeout_s`` seconds it is cancelled, wherever it is by then; 0 sets no limit.
+    Attributes:
+        run_id: the request's id; by it the run can be cancelled.
+        inputs: stream name -> value.
+        side_packets: side packet name -> value.
+        timeout_s: after so many seconds it is cancelled, wherever it is by then; 0 sets no limit.
+        timestamp: of all its input packets, in microseconds.
+        origin: by which way it came.
     """
 
     run_id: str
     inputs: Mapping[str, Any]
     side_packets: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float = 0.0
+    timestamp: int = 0
+    origin: Origin = field(default_factory=Origin)
 
 
 class Event(NamedTuple):
@@ -47,7 +78,7 @@ class Event(NamedTuple):
 
 
 class Occupancy(NamedTuple):
-    """How many runs of a servable are going on, and how many requests wait for one to end."""
+    """How many requests a servable works on, and how many wait; one that waits for a model's lane waits."""
 
     running: int
     waiting: int

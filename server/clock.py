@@ -13,6 +13,9 @@ class Clock(Protocol):
     def time(self) -> float:
         """Seconds since 1970."""
 
+    def monotonic(self) -> float:
+        """Seconds since some moment; only grows, whoever sets the time of day."""
+
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds."""
 
@@ -23,6 +26,10 @@ class SystemClock:
     def time(self) -> float:
         """Seconds since 1970."""
         return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds."""

@@ -19,6 +19,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,9 +41,9 @@ def _presets(value: Any) -> dict[str, int]:
     return value
 
 
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"it has to be a whole number from 1; it is {json.dumps(value)}")
+def _count(value: Any, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"it has to be a whole number from {least}; it is {json.dumps(value)}")
     return value
 
 
@@ -64,11 +65,17 @@ class ModelSettings:
         quality: preset, as requests name it in ``quality`` -> its number of steps.
         lanes: copies of the model; that many generations go on at once.
         idle_unload_s: seconds without a request after which the model's memory is given back; None for never.
+        runs_at_once: graph runs at the same time, instead of the server's ``runs_per_servable``.
+        queue_size: requests that may wait, instead of the server's.
+        request_timeout_s: how long a request may take, instead of the server's limit.
     """
 
     quality: Mapping[str, int] = field(default_factory=dict, metadata=_setting(_presets))
     lanes: int = field(default=1, metadata=_setting(_count))
     idle_unload_s: float | None = field(default=None, metadata=_setting(_seconds))
+    runs_at_once: int | None = field(default=None, metadata=_setting(_count))
+    queue_size: int | None = field(default=None, metadata=_setting(partial(_count, least=0)))
+    request_timeout_s: float | None = field(default=None, metadata=_setting(_seconds))
 
 
 @dataclass(frozen=True, slots=True)

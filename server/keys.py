@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from server.admission import Admission
 from server.backend import Backend
 from server.clock import Clock
 from server.image_store import ImageStore
@@ -12,6 +13,8 @@ from server.settings import Settings
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
 BACKEND: web.AppKey[Backend] = web.AppKey("BACKEND", Backend)
+ADMISSION = web.AppKey("ADMISSION", Admission)
+"""What routes run graphs with."""
 SERVABLES = web.AppKey("SERVABLES", Servables)
 CLOCK: web.AppKey[Clock] = web.AppKey("CLOCK", Clock)
 IMAGE_STORE: web.AppKey[ImageStore | None] = web.AppKey("IMAGE_STORE")

@@ -17,7 +17,7 @@ from calculators.image_gen.request_rules import ImageStore, RequestSettings
 from graph_runtime import Plan
 from graph_runtime.config import read_graph
 from graph_runtime.errors import raise_problems
-from server.backend import DeadlineError, Event, Handle, Occupancy, RunCancelledError, RunRequest, StoppedError
+from server.backend import DeadlineError, Event, Handle, Limits, Occupancy, RunCancelledError, RunRequest, StoppedError
 from server.clock import Clock, SystemClock
 from server.discovery import GRAPH_FILE, ServableSpec
 from server.interface import interface_of, unservable
@@ -25,6 +25,10 @@ from server.local_run import Loaded, LocalRun
 from server.settings import Settings
 
 T = TypeVar("T")
+WAITING_FOR_EACH = 16
+"""How many requests may wait for each that is worked on, where nothing is said: a client that waits for a picture of ten seconds
+waits less than three minutes."""
+
 _log = logging.getLogger("graph_runtime.server")
 
 
@@ -56,8 +60,9 @@ class LocalBackend:
             lambda: _load(spec, requests, self._settings.cache_dir),
             undo=lambda made: made[1].close(),
         )
-        handle = Handle(spec.name, next(self._keys), interface_of(plan), resources.aliases())
-        self._loaded[handle.key] = Loaded(spec.name, plan, resources, self._settings.runs_per_servable)
+        runs, limits = _limits(spec, resources.at_once, self._settings)
+        handle = Handle(spec.name, next(self._keys), interface_of(plan), resources.aliases(), limits)
+        self._loaded[handle.key] = Loaded(spec.name, plan, resources, runs)
         return handle
 
     async def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
@@ -110,7 +115,7 @@ class LocalBackend:
         """Count the runs of a servable."""
         loaded = self._loaded.get(handle.key)
         runs = loaded.runs if loaded is not None else ()
-        running = sum(run.started for run in runs)
+        running = min(sum(run.started for run in runs), handle.limits.at_once)
         return Occupancy(running, len(runs) - running)
 
     def trouble(self, handle: Handle) -> str | None:
@@ -161,6 +166,22 @@ class LocalBackend:
         self._loaded.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
         return late
+
+
+def _limits(spec: ServableSpec, lanes: int | None, settings: Settings) -> tuple[int, Limits]:
+    """How many runs of a servable go on at the same time, and what it can do.
+
+    A run that waits for a lane holds a thread, which other servables may need: one beside those that draw is enough to have the
+    next request read and checked when a lane is free.
+    """
+    model = spec.model
+    runs = model.runs_at_once or settings.runs_per_servable
+    if lanes is not None and model.runs_at_once is None:
+        runs = min(runs, lanes + 1)
+    at_once = runs if lanes is None else min(runs, lanes)
+    size = settings.queue_size if model.queue_size is None else model.queue_size
+    timeout_s = settings.request_timeout_s if model.request_timeout_s is None else model.request_timeout_s
+    return runs, Limits(at_once, WAITING_FOR_EACH * at_once if size is None else size, timeout_s)
 
 
 def _load(spec: ServableSpec, requests: RequestSettings, cache_dir: Path | None) -> tuple[Plan, Resources]:

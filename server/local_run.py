@@ -127,7 +127,7 @@ class LocalRun:
             if self._cancelled is not None:
                 graph.cancel()
             for stream, value in self.request.inputs.items():
-                graph.add_packet_to_input_stream(stream, Packet(value).at(0))
+                graph.add_packet_to_input_stream(stream, Packet(value).at(self.request.timestamp))
             graph.close_all_packet_sources()
             graph.wait_until_done()
         except Exception as error:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from server.backend import RunRequest
+from server.backend import Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
 from server.interface import http_gap, http_ports
-from server.keys import BACKEND, CLOCK, MODEL, REQUEST_ID, SERVABLES, SETTINGS
+from server.keys import ADMISSION, CLOCK, MODEL, REQUEST_ID, SERVABLES, SETTINGS
 from server.payload import model_of, read_payload, wants_stream
 from server.replies import event_reply, json_reply
 from server.servables import Servable, Servables
@@ -30,9 +30,15 @@ async def call_graph(request: web.Request) -> web.StreamResponse:
     with cancel_when_client_leaves(request):
         async with servables.lease(request[MODEL]) as handle:
             source, sink = http_ports(handle.name, handle.interface)
-            run = RunRequest(request[REQUEST_ID], {source.name: payload}, timeout_s=settings.request_timeout_s)
-            events = app[BACKEND].run(handle, run)
-            if wants_stream(payload):
+            streams = wants_stream(payload)
+            run = RunRequest(
+                request[REQUEST_ID],
+                {source.name: payload},
+                timeout_s=handle.limits.timeout_s,
+                origin=Origin("V3", "Stream" if streams else "Unary", "REST"),
+            )
+            events = app[ADMISSION].run(handle, run)
+            if streams:
                 return await event_reply(request, events, sink.name, app[CLOCK])
             return await json_reply(events, sink.name)
 

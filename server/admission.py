@@ -1,0 +1,203 @@
+"""Who may wait: a bounded queue for each servable, in front of the backend.
+
+A servable works on ``Limits.at_once`` requests, and ``Limits.queue_size`` more may wait, first come first served; whoever leaves
+frees a place. What comes beyond that is refused with 429 and told when to come again, from how long requests took lately and how
+many are there. The place of a request is decided here and not in the lanes of models, so that the bound holds however many
+requests come in one instant.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Final, Protocol
+
+from calculators.http_payload import RequestError
+from server.backend import Backend, DeadlineError, Event, Handle, Origin, RunCancelledError, RunRequest
+from server.clock import Clock
+from server.refusal import refusal_in
+
+DEFAULT_RETRY_S: Final = 5
+"""When to come again, as long as nothing is known of how long requests take."""
+_SAMPLES: Final = 32
+
+
+class Outcome(enum.StrEnum):
+    """How a request that was let in ended."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    """A calculator said that the client is at fault."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    """By its client, who left, by its id, or by the end of the server."""
+    TOO_LATE = "too_late"
+
+
+class Observer(Protocol):
+    """Is told what becomes of requests; called on the event loop, and must not raise."""
+
+    def full(self, servable: str, origin: Origin) -> None:
+        """A request was refused, since too many wait."""
+
+    def started(self, servable: str, origin: Origin) -> None:
+        """A request was let in: it runs, or waits."""
+
+    def responded(self, servable: str, origin: Origin) -> None:
+        """A packet came out of its run."""
+
+    def ended(self, servable: str, origin: Origin, outcome: Outcome, seconds: float, waited_s: float) -> None:
+        """It ended, so many seconds after it came, of which it waited some for its turn."""
+
+
+class Admission:
+    """Runs graphs by way of a backend, as long as there is room.
+
+    Args:
+        backend: who runs.
+        clock: for the time that requests take.
+        observer: is told.
+    """
+
+    def __init__(self, backend: Backend, clock: Clock, observer: Observer | None = None) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._observer: Observer = _Silent() if observer is None else observer
+        self._lines: dict[int, _Line] = {}
+
+    async def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
+        """See :meth:`server.backend.Backend.run`.
+
+        Raises:
+            RequestError: 429 ``rate_limit_exceeded``; too many requests for this servable wait already.
+        """
+        with self._place(handle, request.origin):
+            async with aclosing(self._backend.run(handle, request)) as events:
+                async for event in events:
+                    self._observer.responded(handle.name, request.origin)
+                    yield event
+
+    @contextmanager
+    def _place(self, handle: Handle, origin: Origin) -> Iterator[None]:
+        """A place in the line of a servable, while the body runs."""
+        line = self._lines.get(handle.key) or self._new_line(handle)
+        if line.full:
+            self._observer.full(handle.name, origin)
+            raise _full(handle, line)
+        came_s = self._clock.monotonic()
+        place = line.enter(came_s)
+        self._observer.started(handle.name, origin)
+        outcome = Outcome.OK
+        try:
+            yield
+        except BaseException as error:
+            outcome = _outcome(error)
+            raise
+        finally:
+            now_s = self._clock.monotonic()
+            line.leave(place, now_s, measured=outcome is Outcome.OK)
+            waited_s = (now_s if place.began_s is None else place.began_s) - came_s
+            self._observer.ended(handle.name, origin, outcome, now_s - came_s, waited_s)
+
+    def _new_line(self, handle: Handle) -> _Line:
+        # Lines of versions that have gone are dropped when there is a new one.
+        self._lines = {key: line for key, line in self._lines.items() if line.handle.name != handle.name or line.length}
+        made = self._lines[handle.key] = _Line(handle)
+        return made
+
+
+class _Place:
+    """Of one request; ``began_s`` is when its turn came."""
+
+    def __init__(self, began_s: float | None) -> None:
+        self.began_s = began_s
+
+
+class _Line:
+    """The requests of one servable in the order in which they came: the first ones are worked on, the others wait."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
+        self._working = 0
+        self._waiting: dict[_Place, None] = {}
+        self._seconds: deque[float] = deque(maxlen=_SAMPLES)
+
+    @property
+    def length(self) -> int:
+        return self._working + len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        limits = self.handle.limits
+        return self.length >= limits.at_once + limits.queue_size
+
+    @property
+    def retry_s(self) -> int:
+        """In how many seconds those who are here now will be done; whole ones, from 1."""
+        if not self._seconds:
+            return DEFAULT_RETRY_S
+        each_s = sum(self._seconds) / len(self._seconds)
+        return max(1, math.ceil(each_s * self.length / self.handle.limits.at_once))
+
+    def enter(self, now_s: float) -> _Place:
+        if self._working < self.handle.limits.at_once:
+            self._working += 1
+            return _Place(now_s)
+        place = _Place(None)
+        self._waiting[place] = None
+        return place
+
+    def leave(self, place: _Place, now_s: float, *, measured: bool) -> None:
+        """Give a place up; the next one that waits takes the turn."""
+        if place.began_s is None:
+            del self._waiting[place]
+            return
+        if measured:
+            self._seconds.append(now_s - place.began_s)
+        following = next(iter(self._waiting), None)
+        if following is None:
+            self._working -= 1
+        else:
+            del self._waiting[following]
+            following.began_s = now_s
+
+
+def _outcome(error: BaseException) -> Outcome:
+    if isinstance(error, DeadlineError):
+        return Outcome.TOO_LATE
+    if isinstance(error, RunCancelledError) or not isinstance(
+        error, Exception
+    ):  # a caller that left closes the generator
+        return Outcome.CANCELLED
+    refusal = refusal_in(error)
+    return Outcome.REFUSED if refusal is not None and refusal.status < 500 else Outcome.FAILED
+
+
+def _full(handle: Handle, line: _Line) -> RequestError:
+    retry_s = line.retry_s
+    limits = handle.limits
+    return RequestError(
+        f"The model {handle.name!r} is busy: it works on {limits.at_once} request(s), and {limits.queue_size} wait, the most "
+        f"that may. Try again in {retry_s} second(s).",
+        status=429,
+        type="requests",  # OpenAI's words for too many of them
+        code="rate_limit_exceeded",
+        headers=(("Retry-After", str(retry_s)),),
+    )
+
+
+class _Silent:
+    def full(self, servable: str, origin: Origin) -> None:
+        pass
+
+    def started(self, servable: str, origin: Origin) -> None:
+        pass
+
+    def responded(self, servable: str, origin: Origin) -> None:
+        pass
+
+    def ended(self, servable: str, origin: Origin, outcome: Outcome, seconds: float, waited_s: float) -> None:
+        pass
