@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from aiohttp import web
@@ -15,9 +14,7 @@ from graph_runtime import register_options
 from server.admission import Admission
 from server.backend import Backend
 from server.clock import Clock, SystemClock
-from server.config_file import read_config_file
 from server.departures import departures
-from server.discovery import find_servables, models_dir
 from server.health_routes import live, ready
 from server.image_routes import send_image
 from server.image_store import ImageStore
@@ -26,6 +23,7 @@ from server.local_backend import LocalBackend, in_thread
 from server.middleware import MIDDLEWARES, add_headers
 from server.openai_routes import call_graph, list_models, retrieve_model
 from server.page import show_page
+from server.repository import Repository
 from server.servables import Servables
 from server.settings import Settings
 
@@ -96,17 +94,11 @@ async def backend(app: web.Application) -> AsyncIterator[None]:
 async def servables(app: web.Application) -> AsyncIterator[None]:
     """Cleanup context: what is served; loading goes on in the background."""
     settings = app[SETTINGS]
-    folder = models_dir(settings.models)
+    repository = Repository(settings)
     for file in settings.options_proto:
         await in_thread("register options", partial(register_options, file))
-    config = await in_thread("read config.json", lambda: read_config_file(folder))
-    specs = await in_thread("find graphs", lambda: find_servables(folder))
-    specs = [replace(spec, model=config.of(spec.name)) for spec in specs]
-    if not specs:
-        _log.warning("no graph.pbtxt in or below %s: there is nothing to serve", folder)
-    for line in config.unknown_models(spec.name for spec in specs):
-        _log.warning("%s", line)
-    app[SERVABLES] = found = Servables(app[BACKEND], specs, settings.load_wait_s)
+    scan = await in_thread("scan the models", repository.scan)
+    app[SERVABLES] = found = Servables(app[BACKEND], scan.specs, settings.load_wait_s)
     loading = asyncio.create_task(found.load_all(), name="load servables")
     yield
     loading.cancel()

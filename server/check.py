@@ -7,8 +7,8 @@ from pathlib import Path
 
 from calculators import check_resources, notes_on_resources
 from graph_runtime import GraphError, Plan, Problem, register_options
-from graph_runtime.config import read_graph
-from server.discovery import GRAPH_FILE, find_servables
+from server.discovery import GRAPH_FILE, ServableSpec, find_servables, graph_servable
+from server.graph_source import plan_servable, read_servable
 from server.interface import http_gap, interface_of, no_nodes
 from server.terminal import complain, say
 
@@ -26,17 +26,17 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
     except GraphError as error:
         complain("check", str(error))
         return 2
-    graph_files: list[Path] = []
+    specs: list[ServableSpec] = []
     for path in paths:
-        found = _graph_files(path)
+        found = _servables(path)
         if not found:
             missing = f"there is no {GRAPH_FILE} in or below {path}" if path.exists() else f"{path} does not exist"
             complain("check", missing)
             return 2
-        graph_files += found
+        specs += found
     correct = True
-    for graph_file in dict.fromkeys(graph_files):
-        problems, notes, plan = _look_at(graph_file)
+    for graph_file, spec in {spec.shown_file: spec for spec in specs}.items():
+        problems, notes, plan = _look_at(spec)
         correct = correct and not problems
         gap = None if plan is None else http_gap(interface_of(plan))
         ok = f"{graph_file}: ok" if gap is None else f"{graph_file}: ok; it {gap}"
@@ -46,34 +46,29 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
     return 0 if correct else 1
 
 
-def problems_of(graph_file: Path) -> list[Problem]:
-    """What keeps a graph from being served, as far as that can be known without loading its models."""
-    return _look_at(graph_file)[0]
-
-
-def _look_at(graph_file: Path) -> tuple[list[Problem], list[Problem], Plan | None]:
+def _look_at(spec: ServableSpec) -> tuple[list[Problem], list[Problem], Plan | None]:
     """The problems of a graph, notes on it, and its Plan if it has one."""
     found: list[Problem] = []
     plan = None
     try:
-        plan = Plan(graph_file)
+        plan = plan_servable(spec)
         found += [*no_nodes(plan), *plan.warnings]  # MediaPipe takes these; nobody means them
     except GraphError as error:
         found += _problems_in(error)
     try:
-        source = read_graph(graph_file, keep_problems=True)
+        source = read_servable(spec, keep_problems=True)
     except GraphError:  # so broken that the Plan has told all that there is to tell
         return found, [], plan
-    found += check_resources(source, graph_file.parent)
-    return list(dict.fromkeys(found)), notes_on_resources(source, graph_file.parent), plan
+    found += check_resources(source, spec.base_dir)
+    return list(dict.fromkeys(found)), notes_on_resources(source, spec.base_dir), plan
 
 
 def _problems_in(error: GraphError) -> list[Problem]:
     return list(error.problems) or [Problem(error.message, error.code, error.place, error.node)]
 
 
-def _graph_files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else [spec.graph_file for spec in find_servables(path)]
+def _servables(path: Path) -> list[ServableSpec]:
+    return [graph_servable(path.name, path)] if path.is_file() else find_servables(path)
 
 
 def _lines(problems: Sequence[Problem], graph_file: Path) -> Iterator[str]:

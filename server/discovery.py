@@ -14,6 +14,7 @@ from pathlib import Path
 from server.config_file import ModelSettings
 
 GRAPH_FILE = "graph.pbtxt"
+MODEL_INDEX = "model_index.json"
 _MAX_DEPTH = 16
 
 _log = logging.getLogger("graph_runtime.server")
@@ -23,22 +24,40 @@ _log = logging.getLogger("graph_runtime.server")
 class ServableSpec:
     """What is needed to load one graph, on any machine that has the folder; picklable.
 
+    Two of them are equal if what they load is: name, graph, files and settings.
+
     Attributes:
         name: the model name of requests, such as ``shapes`` or ``OpenVINO/FLUX.1-schnell-int4-ov``.
-        graph_file: absolute path of its graph.pbtxt.
+        base_dir: the folder that relative paths in the graph start from; absolute in a server, as ``graph_file``.
+        graph_file: its graph.pbtxt; None where the graph is made by us.
         created: when the graph file was last changed, in whole seconds since 1970; does not move with server starts.
+        graph_text: the graph, where there is no file.
         model: what config.json says of it.
+        fingerprint: changes when the graph, the settings or a file that it loads from does (``server.fingerprint``).
     """
 
     name: str
-    graph_file: Path
-    created: int
+    base_dir: Path
+    graph_file: Path | None
+    created: int = field(compare=False)
+    graph_text: str | None = None
     model: ModelSettings = field(default_factory=ModelSettings)
+    fingerprint: str = ""
 
     @property
-    def base_dir(self) -> Path:
-        """The folder that relative paths in the graph start from."""
-        return self.graph_file.parent
+    def shown_file(self) -> Path:
+        """The graph file for messages; of a graph without a file, where it would be."""
+        return self.graph_file or self.base_dir / GRAPH_FILE
+
+
+def graph_servable(name: str, graph_file: Path, base_dir: Path | None = None) -> ServableSpec:
+    """The spec of a graph file; relative paths in it start at ``base_dir``, its own folder unless given.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    created = int(graph_file.stat().st_mtime)
+    return ServableSpec(name, graph_file.parent if base_dir is None else base_dir, graph_file, created)
 
 
 def bundled_models_dir() -> Path:
@@ -87,14 +106,14 @@ def find_servables(folder: Path) -> list[ServableSpec]:
         name = folder.resolve().name if relative == "." else relative
         try:
             name.encode()
-            created = int(graph_file.stat().st_mtime)
+            spec = graph_servable(name, graph_file)
         except (UnicodeEncodeError, OSError) as error:
             _log.warning("%r is not served: %s", os.fspath(graph_file), error)
             continue
         if name in found:
             _log.warning("%s is not served: %s has the name %r already", graph_file, found[name].graph_file, name)
             continue
-        found[name] = ServableSpec(name, graph_file, created)
+        found[name] = spec
     return [found[name] for name in sorted(found)]
 
 

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from calculators import load_resources
 from calculators.http_payload import HttpPayload, Part, RequestError
 from calculators.image_gen.request import EDITS, GENERATIONS
-from graph_runtime import CalculatorGraph, GraphError, Packet, Plan
-from graph_runtime.config import read_graph
-from server.discovery import GRAPH_FILE, ServableSpec, find_servables, models_dir
+from graph_runtime import CalculatorGraph, GraphError, Packet
+from server.discovery import GRAPH_FILE, ServableSpec, find_servables, graph_servable, models_dir
+from server.graph_source import plan_servable, read_servable
 from server.interface import http_ports, interface_of
 from server.refusal import refusal_in
 from server.settings import Settings, SettingsError
@@ -115,9 +115,7 @@ def _choose(model: str | None, models: Path | None) -> ServableSpec:
         path = Path(model)
         graph_file = path / GRAPH_FILE if path.is_dir() else path
         if graph_file.is_file():
-            return ServableSpec(
-                graph_file.absolute().parent.name, graph_file.absolute(), int(graph_file.stat().st_mtime)
-            )
+            return graph_servable(graph_file.absolute().parent.name, graph_file)
     try:
         folder = models_dir(models)
     except OSError as error:
@@ -161,7 +159,7 @@ def _request(model: str, arguments: argparse.Namespace) -> HttpPayload:
 
 
 def _run(spec: ServableSpec, request: HttpPayload) -> dict[str, Any]:
-    plan = Plan(spec.graph_file)
+    plan = plan_servable(spec)
     interface = interface_of(plan)
     if not interface.makes_images:
         raise UsageError(
@@ -178,7 +176,7 @@ def _run(spec: ServableSpec, request: HttpPayload) -> dict[str, Any]:
             bar.update(step - bar.n)
 
         with (
-            load_resources(read_graph(spec.graph_file), spec.base_dir, lane="thread", on_step=on_step) as resources,
+            load_resources(read_servable(spec), spec.base_dir, lane="thread", on_step=on_step) as resources,
             _ctrl_c(graph) as interrupted,
         ):
             bar.set_description_str("steps", refresh=False)

@@ -15,11 +15,11 @@ from typing import TypeVar
 from calculators import Resources, load_resources
 from calculators.image_gen.request_rules import ImageStore, RequestSettings
 from graph_runtime import Plan
-from graph_runtime.config import read_graph
 from graph_runtime.errors import raise_problems
 from server.backend import DeadlineError, Event, Handle, Limits, Occupancy, RunCancelledError, RunRequest, StoppedError
 from server.clock import Clock, SystemClock
-from server.discovery import GRAPH_FILE, ServableSpec
+from server.discovery import ServableSpec
+from server.graph_source import plan_servable, read_servable
 from server.interface import interface_of, unservable
 from server.local_run import Loaded, LocalRun
 from server.settings import Settings
@@ -186,10 +186,10 @@ def _limits(spec: ServableSpec, lanes: int | None, settings: Settings) -> tuple[
 
 def _load(spec: ServableSpec, requests: RequestSettings, cache_dir: Path | None) -> tuple[Plan, Resources]:
     # Places in error texts start at the model folder: clients see them, and need not know the rest of the path.
-    label = f"{spec.name}/{GRAPH_FILE}"
-    plan = Plan(spec.graph_file, file=label)
+    label = f"{spec.name}/{spec.shown_file.name}"
+    plan = plan_servable(spec, file=label)
     raise_problems("This graph cannot be served.", unservable(plan))
-    source = read_graph(spec.graph_file, file=label)
+    source = read_servable(spec, file=label)
     return plan, load_resources(
         source,
         spec.base_dir,
