@@ -65,7 +65,8 @@ async def backend() -> FakeBackend:
 
 
 def spec(name: str) -> ServableSpec:
-    return ServableSpec(name, Path("/models") / name / "graph.pbtxt", 1_790_000_000)
+    folder = Path("/models") / name
+    return ServableSpec(name, folder, folder / "graph.pbtxt", 1_790_000_000)
 
 
 async def test_a_lease_gives_the_handle_of_a_loaded_servable(backend: FakeBackend) -> None:
