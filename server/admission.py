@@ -16,6 +16,7 @@ from contextlib import aclosing, contextmanager
 from typing import Final, Protocol
 
 from calculators.http_payload import RequestError
+from server.arrival import Arrival
 from server.backend import Backend, DeadlineError, Event, Handle, Origin, RunCancelledError, RunRequest
 from server.clock import Clock
 from server.refusal import refusal_in
@@ -67,6 +68,38 @@ class Admission:
         self._clock = clock
         self._observer: Observer = _Silent() if observer is None else observer
         self._lines: dict[int, _Line] = {}
+        self._arrivals: dict[str, list[Arrival]] = {}
+
+    @contextmanager
+    def arriving(self, request_id: str, *, allowed_s: float, asked_s: float = 0.0) -> Iterator[Arrival]:
+        """What a request does before it can run goes in here: reading its body, waiting for its model.
+
+        Args:
+            request_id: by which it can be cancelled.
+            allowed_s: how long the server lets a request take whose model is not known yet; 0 sets no limit.
+            asked_s: how long the client wants it to take at most; 0 for as long as the server lets it.
+
+        Raises:
+            RunCancelledError: ``cancel`` ended it.
+            DeadlineError: its time was over.
+        """
+        arrival = Arrival(self._clock, allowed_s, asked_s)
+        arrivals = self._arrivals.setdefault(request_id, [])
+        arrivals.append(arrival)
+        try:
+            with arrival.on_its_way():
+                yield arrival
+        finally:
+            arrivals.remove(arrival)
+            if not arrivals:
+                self._arrivals.pop(request_id, None)
+
+    def cancel(self, request_id: str, reason: str) -> int:
+        """End the requests with this id, before and in their runs; returns how many there were."""
+        arriving = list(self._arrivals.get(request_id, ()))
+        for arrival in arriving:
+            arrival.end(RunCancelledError(reason))
+        return len(arriving) + self._backend.cancel(request_id, reason)
 
     async def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
         """See :meth:`server.backend.Backend.run`.

@@ -24,6 +24,7 @@ from server.middleware import MIDDLEWARES, add_headers
 from server.openai_routes import call_graph, list_models, retrieve_model
 from server.page import show_page
 from server.repository import Repository
+from server.request_routes import cancel_request
 from server.servables import Servables
 from server.settings import Settings
 
@@ -55,6 +56,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         web.get("/{version:v1|v3|v3/v1}/models", list_models),
         web.get("/{version:v1|v3|v3/v1}/models/{model:.+}", retrieve_model),
         web.get("/{version:v1|v3}/images/files/{name}", send_image),
+        web.post("/{version:v1|v3}/requests/{id}/cancel", cancel_request),
         web.post("/{version:v1|v3}/{call:.+}", call_graph),
     ])  # fmt: skip
     app.on_response_prepare.append(add_headers)

@@ -56,7 +56,8 @@ class RunRequest:
         run_id: the request's id; by it the run can be cancelled.
         inputs: stream name -> value.
         side_packets: side packet name -> value.
-        timeout_s: after so many seconds it is cancelled, wherever it is by then; 0 sets no limit.
+        timeout_s: how long its request may take; then it is cancelled, wherever it is. 0 sets no limit.
+        age_s: how much of that time had gone by when the backend was asked.
         timestamp: of all its input packets, in microseconds.
         origin: by which way it came.
     """
@@ -65,6 +66,7 @@ class RunRequest:
     inputs: Mapping[str, Any]
     side_packets: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float = 0.0
+    age_s: float = 0.0
     timestamp: int = 0
     origin: Origin = field(default_factory=Origin)
 

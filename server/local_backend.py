@@ -16,7 +16,8 @@ from calculators import Resources, load_resources
 from calculators.image_gen.request_rules import ImageStore, RequestSettings
 from graph_runtime import Plan
 from graph_runtime.errors import raise_problems
-from server.backend import DeadlineError, Event, Handle, Limits, Occupancy, RunCancelledError, RunRequest, StoppedError
+from server.arrival import too_late
+from server.backend import Event, Handle, Limits, Occupancy, RunCancelledError, RunRequest, StoppedError
 from server.clock import Clock, SystemClock
 from server.discovery import ServableSpec
 from server.graph_source import plan_servable, read_servable
@@ -94,9 +95,8 @@ class LocalBackend:
                 timer.cancel()
 
     async def _end_in_time(self, run: LocalRun) -> None:
-        limit_s = run.request.timeout_s
-        await self._clock.sleep(limit_s)
-        run.cancel(DeadlineError(f"it took longer than {limit_s:g} seconds, the most that this server allows"))
+        await self._clock.sleep(max(0.0, run.request.timeout_s - run.request.age_s))
+        run.cancel(too_late(run.request.timeout_s))
 
     def _forget(self, run: LocalRun) -> None:
         for semaphore in run.held:

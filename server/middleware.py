@@ -6,6 +6,7 @@ The access log has the method, path, model, status and time; never a query, a he
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import logging
 import re
@@ -22,8 +23,9 @@ from server.protocol import SERVER_NAME
 _PROBES = "/v2/health/"  # asked every few seconds by whoever watches us: only in the log at level DEBUG
 _CLIENT_LEFT = 499  # as nginx writes it in its log; nobody receives it
 _VALID_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-# Not a random id for each request: that is a system call, in which the event loop loses its turn to the worker threads.
-_PROCESS = secrets.token_hex(8)
+# Whoever knows the id of a request can cancel it: ids must not be guessable. Not random bytes for each: that is a system call, in
+# which the event loop loses its turn to the worker threads.
+_SECRET = secrets.token_bytes(32)
 _numbers = itertools.count(1)
 
 _access_log = logging.getLogger("graph_runtime.access")
@@ -34,8 +36,13 @@ _log = logging.getLogger("graph_runtime.server")
 async def give_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Take the caller's ``x-request-id`` if it is a plain one, else make one."""
     given = request.headers.get("x-request-id", "")
-    request[REQUEST_ID] = given if _VALID_ID.fullmatch(given) else f"req_{_PROCESS}-{next(_numbers):x}"
+    request[REQUEST_ID] = given if _VALID_ID.fullmatch(given) else _new_id()
     return await handler(request)
+
+
+def _new_id() -> str:
+    number = next(_numbers).to_bytes(8, "big")
+    return f"req_{hashlib.blake2b(number, key=_SECRET, digest_size=16).hexdigest()}"
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

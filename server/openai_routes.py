@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 from aiohttp import web
 
+from server.arrival import asked_timeout_s
 from server.backend import Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
@@ -22,25 +25,29 @@ async def call_graph(request: web.Request) -> web.StreamResponse:
     # Built from the route's own parts, so that it is the same wherever the application is mounted.
     uri = f"/{request.match_info['version']}/{request.match_info['call']}"
     settings = app[SETTINGS]
-    payload = await read_payload(
-        request, uri, settings.max_body_bytes, trust_forwarded_headers=settings.trust_forwarded_headers
-    )
-    servables = app[SERVABLES]
-    request[MODEL] = servables.find(model_of(payload)).name
-    with cancel_when_client_leaves(request):
-        async with servables.lease(request[MODEL]) as handle:
-            source, sink = http_ports(handle.name, handle.interface)
-            streams = wants_stream(payload)
-            run = RunRequest(
-                request[REQUEST_ID],
-                {source.name: payload},
-                timeout_s=handle.limits.timeout_s,
-                origin=Origin("V3", "Stream" if streams else "Unary", "REST"),
+    admission, servables = app[ADMISSION], app[SERVABLES]
+    limits = {"allowed_s": settings.request_timeout_s, "asked_s": asked_timeout_s(request.headers)}
+    async with AsyncExitStack() as held:
+        held.enter_context(cancel_when_client_leaves(request))
+        with admission.arriving(request[REQUEST_ID], **limits) as arrival:
+            payload = await read_payload(
+                request, uri, settings.max_body_bytes, trust_forwarded_headers=settings.trust_forwarded_headers
             )
-            events = app[ADMISSION].run(handle, run)
-            if streams:
-                return await event_reply(request, events, sink.name, app[CLOCK])
-            return await json_reply(events, sink.name)
+            request[MODEL] = servables.find(model_of(payload)).name
+            handle = await held.enter_async_context(servables.lease(request[MODEL]))
+        source, sink = http_ports(handle.name, handle.interface)
+        streams = wants_stream(payload)
+        run = RunRequest(
+            request[REQUEST_ID],
+            {source.name: payload},
+            timeout_s=arrival.timeout_s(handle),
+            age_s=arrival.age_s,
+            origin=Origin("V3", "Stream" if streams else "Unary", "REST"),
+        )
+        events = admission.run(handle, run)
+        if streams:
+            return await event_reply(request, events, sink.name, app[CLOCK])
+        return await json_reply(events, sink.name)
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -79,19 +80,57 @@ async def test_a_run_can_be_cancelled_by_its_request_id(
     await gate.wait_entered()
     asked.append(asyncio.create_task(client.post(PATH, json=BLOCK, headers={"x-request-id": "second"})))
     await _until_busy(client, 1, 1)
-    backend = client.app[BACKEND]
-    assert backend.cancel("nobody", "cancelled by its operator") == 0
-    assert backend.cancel("second" if waiting else "first", "cancelled by its operator") == 1
+    cancelled = await client.post(f"/v1/requests/{'second' if waiting else 'first'}/cancel")
+    assert cancelled.status == 200
+    assert await cancelled.json() == {
+        "id": "second" if waiting else "first",
+        "object": "request",
+        "status": "cancelled",
+    }
     response = await asked[waiting]
     assert response.status == 499
     assert (await response.json())["error"] == {
-        "message": "The request was cancelled: cancelled by its operator.",
+        "message": "The request was cancelled: this was asked for by its id.",
         "type": "request_cancelled",
         "param": None,
         "code": "request_cancelled",
     }
     gate.released.set()
     assert (await asked[not waiting]).status == 200
+
+
+async def test_cancelling_a_request_that_nobody_knows_is_404(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve()
+    done = await client.post(PATH, json={"model": "echo"})
+    response = await client.post(f"/v3/requests/{done.headers['x-request-id']}/cancel")
+    assert response.status == 404
+    assert (await response.json())["error"]["code"] == "request_not_found"
+
+
+async def test_a_request_can_be_cancelled_by_its_id_while_its_model_loads(
+    serve: Serve, models: Models, gate: Gate
+) -> None:
+    models.add("slow", "HttpSlowToLoad")
+    client = await serve(settled=False)
+    await gate.wait_entered()
+    asked = asyncio.create_task(client.post(PATH, json={"model": "slow"}, headers={"x-request-id": "mine"}))
+    async with asyncio.timeout(20):
+        while (await client.post("/v3/requests/mine/cancel")).status == 404:
+            pass  # it is still on its way
+    response = await asked
+    assert response.status == 499
+    assert (await response.json())["error"]["code"] == "request_cancelled"
+
+
+async def test_ids_that_the_server_makes_do_not_tell_those_of_others(serve: Serve) -> None:
+    client = await serve()
+    ids = [(await client.get("/v2/health/live")).headers["x-request-id"] for _ in range(20)]
+    assert len(set(ids)) == 20
+    digits = [each.removeprefix("req_") for each in ids]
+    # Two ids of a counter would share nearly all digits; those of unrelated ones agree in one of sixteen.
+    alike = [sum(a == b for a, b in zip(one, other, strict=True)) for one, other in itertools.pairwise(digits)]
+    assert max(alike) < len(digits[0]) / 2
 
 
 async def test_a_shutdown_cancels_what_runs_and_what_waits_and_tells_the_clients(

@@ -154,7 +154,8 @@ async def test_a_request_that_takes_too_long_is_cancelled(
     assert response.status == 504
     assert response.headers["x-should-retry"] == "false"
     assert (await response.json())["error"] == {
-        "message": "The request was cancelled: it took longer than 30 seconds, the most that this server allows.",
+        "message": "The request was cancelled: it took longer than 30 seconds, the most that the server or the "
+        "request itself allows.",
         "type": "server_error",
         "param": None,
         "code": "request_timeout",
