@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Coroutine
 from operator import index as exact_int
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from graph_runtime.arguments import check_callable, check_offset, wrong_type
 from graph_runtime.contract import CalculatorContract, missing_port, split_key
@@ -74,6 +74,11 @@ class Calculator:
     An exception from any method ends the run with a GraphError that names the node and the method. Packets are sent with
     ``cc.outputs``; returning one from ``process`` is an error.
     """
+
+    nonblocking: ClassVar[bool] = False
+    """A promise: every method waits for nothing and nobody, and takes microseconds. A server may then run a graph of such nodes
+    on its event loop, and save the way to a thread and back. Counts for the class that states it alone, since a subclass may do
+    more."""
 
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:

@@ -150,6 +150,17 @@ class Plan:
         assert read is not None
         self._fill(Validator(read, frozenset(executors), subgraphs=local))
 
+    @property
+    def nonblocking(self) -> bool:
+        """Whether a run does all its work, within microseconds, in the thread that waits for it.
+
+        All its nodes promise it (``Calculator.nonblocking``), none is a source, and no executor brings threads of its own.
+        """
+        return all(
+            vars(node.calculator).get("nonblocking", False) and not node.is_source and not node.is_async
+            for node in self.nodes
+        ) and all(executor.is_inline and not executor.given_by_caller for executor in self.executors.values())
+
     def _fill(self, graph: Validator) -> None:
         ids = {name: position for position, name in enumerate(graph.producers)}
         node_ids = {id(node): position for position, node in enumerate(graph.nodes)}

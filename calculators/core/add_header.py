@@ -18,6 +18,8 @@ class AddHeaderCalculator(Calculator):
     Source: MediaPipe ``calculators/core/add_header_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs["HEADER"].set_none().optional()

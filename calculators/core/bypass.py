@@ -20,6 +20,8 @@ class BypassCalculator(Calculator):
     Source: MediaPipe ``calculators/core/bypass_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         options = cc.options(BypassCalculatorOptions)

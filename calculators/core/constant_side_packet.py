@@ -59,6 +59,8 @@ class ConstantSidePacketCalculator(Calculator):
         GraphError: there are not as many entries as side packets (INTERNAL), or an entry has no value (INVALID_ARGUMENT).
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         entries = cc.options(ConstantSidePacketCalculatorOptions).packet

@@ -13,6 +13,8 @@ class DefaultSidePacketCalculator(Calculator):
     Source: MediaPipe ``calculators/core/default_side_packet_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         require(cc.input_side_packets.has_tag("DEFAULT_VALUE"), "Default value must be provided")

@@ -21,6 +21,8 @@ class GateCalculator(Calculator):
     Source: MediaPipe ``calculators/core/gate_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         by_side_packet = [tag for tag in ("ALLOW", "DISALLOW") if cc.input_side_packets.has_tag(tag)]

@@ -22,6 +22,8 @@ class ImmediateMuxCalculator(Calculator):
     Source: MediaPipe ``calculators/core/immediate_mux_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         require(1 <= len(cc.outputs) <= 2, "This calculator produces only one or two output streams.")

@@ -13,6 +13,8 @@ class MakePairCalculator(Calculator):
     Source: MediaPipe ``calculators/core/make_pair_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         count = cc.inputs.num_entries("")

@@ -13,6 +13,8 @@ class MergeCalculator(Calculator):
     Source: MediaPipe ``calculators/core/merge_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         require(cc.inputs.num_entries("") > 0, "Needs at least one input stream")

@@ -22,6 +22,8 @@ class MuxCalculator(Calculator):
         GraphError: SELECT is outside the inputs (INTERNAL, in ``process``).
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         by_stream, by_side_packet = cc.inputs.has_tag("SELECT"), cc.input_side_packets.has_tag("SELECT")

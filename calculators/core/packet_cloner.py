@@ -20,6 +20,8 @@ class PacketClonerCalculator(Calculator):
     Source: MediaPipe ``calculators/core/packet_cloner_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         count = cc.inputs.num_entries("")

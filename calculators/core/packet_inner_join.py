@@ -15,6 +15,8 @@ class PacketInnerJoinCalculator(Calculator):
     Source: MediaPipe ``calculators/core/packet_inner_join_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         require(len(cc.inputs) == len(cc.outputs), "The number of input and output streams must match.")

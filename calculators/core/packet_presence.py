@@ -15,6 +15,8 @@ class PacketPresenceCalculator(Calculator):
     Source: MediaPipe ``calculators/core/packet_presence_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs["PACKET"].set_any()

@@ -35,6 +35,8 @@ class PacketThinnerCalculator(Calculator):
             or in ``open`` where side packets have a say.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         if cc.input_side_packets.has_tag("OPTIONS"):

@@ -14,6 +14,8 @@ class PassThroughCalculator(Calculator):
     Source: MediaPipe ``calculators/core/pass_through_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         if not cc.inputs.tag_map.same_ports(cc.outputs.tag_map):

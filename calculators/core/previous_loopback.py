@@ -19,6 +19,8 @@ class PreviousLoopbackCalculator(Calculator):
     Source: MediaPipe ``calculators/core/previous_loopback_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs["MAIN"].set_any()

@@ -16,6 +16,8 @@ class RoundRobinDemuxCalculator(Calculator):
     Source: MediaPipe ``calculators/core/round_robin_demux_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs[0].set_any()

@@ -21,6 +21,8 @@ class SequenceShiftCalculator(Calculator):
     Source: MediaPipe ``calculators/core/sequence_shift_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs[0].set_any()

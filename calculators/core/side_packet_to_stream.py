@@ -26,6 +26,8 @@ class SidePacketToStreamCalculator(Calculator):
     Source: MediaPipe ``calculators/core/side_packet_to_stream_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         tags = cc.outputs.tags

@@ -15,6 +15,8 @@ class StreamToSidePacketCalculator(Calculator):
     Source: MediaPipe ``calculators/core/stream_to_side_packet_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs[0].set_any()

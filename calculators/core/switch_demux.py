@@ -24,6 +24,8 @@ class SwitchDemuxCalculator(Calculator):
     Source: MediaPipe ``framework/tool/switch_demux_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         declare_selection(cc)

@@ -26,6 +26,8 @@ class SwitchMuxCalculator(Calculator):
         GraphError: side packets are to be passed on and the channel does not exist (INVALID_ARGUMENT, in ``open``).
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         declare_selection(cc)

@@ -15,6 +15,8 @@ class ValueOrDefaultCalculator(Calculator):
     Source: MediaPipe ``calculators/core/value_or_default_calculator.cc``.
     """
 
+    nonblocking = True
+
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         cc.inputs["IN"].set_any()
