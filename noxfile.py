@@ -88,6 +88,19 @@ def benchmark(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def http_benchmark(session: nox.Session) -> None:
+    """benchmarks/http.py beside LitServe, the KServe Python SDK and bare aiohttp, each in an environment of its own; needs wrk."""
+    session.install("-e", ".[serve]")
+    peers = []
+    for package in ("litserve", "kserve"):
+        folder = f"{session.create_tmp()}/{package}"
+        session.run("python", "-m", "venv", folder, external=True)
+        session.run(f"{folder}/bin/python", "-m", "pip", "-q", "install", package, external=True)
+        peers += [f"--{package}-python", f"{folder}/bin/python"]
+    session.run("python", "benchmarks/http.py", *peers, *session.posargs)
+
+
+@nox.session(default=False)
 def differential(session: nox.Session) -> None:
     """Random programs here and on MediaPipe; not part of CI, since some of what differs is meant to."""
     session.install("-e", ".")

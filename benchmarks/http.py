@@ -2,21 +2,25 @@
 
 Usage: python benchmarks/http.py --litserve-python PYTHON --kserve-python PYTHON [--rounds 5] [--seconds 5]
 
-``nox -s http_benchmark`` makes the two other environments. ``wrk`` has to be on the path (Debian: apt-get install wrk). Four peers, each one
-process (LitServe: one for HTTP and one that works) which is alive for the whole run, while the rounds alternate between them, so that a slow
-moment of the machine meets all of them. wrk has one thread, and 1 or 16 connections that ask again as soon as they are answered; the
-body is a request of the Open Inference Protocol with four FP32 numbers as JSON. No peer writes an access log.
+``nox -s http_benchmark`` makes the two other environments. ``wrk`` has to be on the path (Debian: apt-get install wrk). Four peers,
+each one process (LitServe: one for HTTP and one that works) which is alive for the whole run, while the rounds alternate between
+them, so that a slow moment of the machine meets all of them. wrk has one thread, and 1 or 16 connections that ask again as soon as
+they are answered; the body is a request of the Open Inference Protocol with four FP32 numbers as JSON. No peer logs requests.
 
 * aiohttp: parses the JSON of the body and sends it back; no checks: the least that an aiohttp server can do.
 * graph-runtime: ``graph-runtime serve`` with a graph of one ``PassThroughCalculator``; parses, checks, runs the graph, answers.
 * KServe: the KServe Python SDK with a model that gives its inputs back.
 * LitServe: LitServe with a model that gives its request back.
 
-Printed are medians over the rounds and, in brackets, the spread (smallest to largest); "of aiohttp" and "of the better" are ratios within a
-round, where the better is the quicker of KServe and LitServe.
+Printed are medians over the rounds and, in brackets, the spread (smallest to largest); "of aiohttp" and "of the better" are ratios
+within a round, where the better is the quicker of KServe and LitServe.
 """
 
 from __future__ import annotations
+
+import sys
+
+sys.path.pop(0)  # this folder, in which this file would stand in for the standard library's http
 
 import argparse
 import contextlib
@@ -26,7 +30,6 @@ import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -37,7 +40,10 @@ from pathlib import Path
 from typing import Any, Final
 
 MODEL: Final = "echo"
-BODY: Final = {"inputs": [{"name": "in", "datatype": "FP32", "shape": [1, 4], "data": [1.0, 2.0, 3.0, 4.0]}]}
+BODY: Final[dict[str, Any]] = {
+    "id": "1",
+    "inputs": [{"name": "in", "datatype": "FP32", "shape": [1, 4], "data": [1.0, 2.0, 3.0, 4.0]}],
+}
 GRAPH: Final = """\
 input_stream: "in"
 output_stream: "out"
@@ -45,63 +51,8 @@ node { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "ou
 """
 CONNECTIONS: Final = (1, 16)
 PATIENCE_S: Final = 60
+PEERS: Final = Path(__file__).parent / "http_peers"
 INFER: Final = f"/v2/models/{MODEL}/infer"
-
-
-# ---- the peers; each is run by its own interpreter, and imports what it needs there
-
-
-def aiohttp_peer(port: int) -> None:
-    """The bare echo."""
-    from aiohttp import web
-
-    async def echo(request: web.Request) -> web.Response:
-        return web.json_response(await request.json())
-
-    app = web.Application()
-    app.router.add_post(INFER, echo)
-    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
-
-
-def litserve_peer(port: int) -> None:
-    """LitServe with a model that does nothing."""
-    import litserve
-
-    class Echo(litserve.LitAPI):  # type: ignore[misc]  # of another environment
-        def setup(self, device: str) -> None:
-            pass
-
-        def predict(self, request: Any) -> Any:
-            return request
-
-    server = litserve.LitServer(Echo(api_path=INFER), accelerator="cpu", workers_per_device=1)
-    server.run(host="127.0.0.1", port=port, num_api_servers=1, generate_client_file=False, log_level="warning")
-
-
-def kserve_peer(port: int) -> None:
-    """The KServe SDK with a model that gives its inputs back."""
-    import kserve
-
-    class Echo(kserve.Model):  # type: ignore[misc]  # of another environment
-        def __init__(self) -> None:
-            super().__init__(MODEL)
-            self.ready = True
-
-        async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
-            given = payload.inputs[0]
-            out = kserve.InferOutput("out", given.shape, given.datatype)
-            out.set_data_from_numpy(given.as_numpy(), binary_data=False)
-            return kserve.InferResponse(payload.id, MODEL, [out])
-
-    server = kserve.ModelServer(http_port=port, enable_grpc=False, workers=1, access_log_format=None)
-    kserve.logging.logger.setLevel("WARNING")
-    server.start([Echo()])
-
-
-PEERS: Final = {"aiohttp": aiohttp_peer, "litserve": litserve_peer, "kserve": kserve_peer}
-
-
-# ---- the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +129,7 @@ def main() -> None:
     parser.add_argument("--kserve-python", help="an interpreter with kserve")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--peer", nargs=2, metavar=("NAME", "PORT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.peer:
-        PEERS[arguments.peer[0]](int(arguments.peer[1]))
-        return
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not on the path")
     with contextlib.ExitStack() as closing:
@@ -195,15 +142,24 @@ def main() -> None:
             f"wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = '{json.dumps(BODY)}'\n"
         )
         ports = [free_port() for _ in range(4)]
-        serve = [sys.executable, "-m", "server", "serve", "--models", str(folder / "models"), "--log_level", "WARNING"]
+        serve = [
+            sys.executable,
+            "-m",
+            "server.cli",
+            "serve",
+            "--models",
+            str(folder / "models"),
+            "--log_level",
+            "WARNING",
+        ]
         commands = {
-            "aiohttp": [sys.executable, __file__, "--peer", "aiohttp", str(ports[0])],
+            "aiohttp": [sys.executable, str(PEERS / "aiohttp_echo.py"), INFER, str(ports[0])],
             "graph-runtime": [*serve, "--rest_port", str(ports[1])],
         }
         if arguments.kserve_python:
-            commands["KServe"] = [arguments.kserve_python, __file__, "--peer", "kserve", str(ports[2])]
+            commands["KServe"] = [arguments.kserve_python, str(PEERS / "kserve_echo.py"), INFER, str(ports[2])]
         if arguments.litserve_python:
-            commands["LitServe"] = [arguments.litserve_python, __file__, "--peer", "litserve", str(ports[3])]
+            commands["LitServe"] = [arguments.litserve_python, str(PEERS / "litserve_echo.py"), INFER, str(ports[3])]
         urls = {
             name: closing.enter_context(running(command, port))
             for (name, command), port in zip(commands.items(), ports, strict=False)
