@@ -21,6 +21,7 @@ class Loaded:
         self.name = name
         self.plan = plan
         self.resources = resources
+        self.nonblocking = plan.nonblocking
         self.slots = asyncio.Semaphore(runs_at_once)
         self.runs: set[LocalRun] = set()
         self.idle = asyncio.Event()
@@ -36,6 +37,58 @@ class Loaded:
         self.runs.discard(run)
         if not self.runs:
             self.idle.set()
+
+
+def drive(
+    loaded: Loaded,
+    request: RunRequest,
+    emit: Callable[[str, Packet], None],
+    started: Callable[[CalculatorGraph], None] = lambda graph: None,
+) -> Exception | None:
+    """Run a graph once in this thread, from its start to its end.
+
+    Args:
+        loaded: the graph.
+        request: what to run it with.
+        emit: is given each output stream and packet.
+        started: is given the graph as soon as it runs.
+
+    Returns:
+        What it failed with; None if it went well.
+    """
+    try:
+        graph = CalculatorGraph(loaded.plan)
+        for port in loaded.plan.graph_outputs:
+            graph.observe_output_stream(port[2], emit)
+        graph.start_run({**loaded.resources.side_packets, **request.side_packets}, deferred=True)
+        started(graph)
+        for stream, value in request.inputs.items():
+            graph.add_packet_to_input_stream(stream, Packet(value).at(request.timestamp))
+        graph.close_all_packet_sources()
+        graph.wait_until_done()
+    except Exception as error:
+        return error
+    except BaseException as error:
+        # SystemExit and its like must not travel into the event loop, where they would end the server.
+        wrapped = RuntimeError(f"a calculator raised {error!r}")
+        wrapped.__cause__ = error
+        return wrapped
+    return None
+
+
+def run_at_once(loaded: Loaded, request: RunRequest) -> list[Event]:
+    """Run a graph whose nodes never wait (``Plan.nonblocking``) in this thread; its output packets.
+
+    Raises:
+        GraphError: the run failed.
+    """
+    events: list[Event] = []
+    error = drive(
+        loaded, request, lambda stream, packet: events.append(Event(stream, packet.value, int(packet.timestamp)))
+    )
+    if error is not None:
+        raise error
+    return events
 
 
 class LocalRun:
@@ -117,27 +170,15 @@ class LocalRun:
         self._wake()
 
     def _drive(self) -> None:
-        try:
-            graph = CalculatorGraph(self.loaded.plan)
-            for port in self.loaded.plan.graph_outputs:
-                graph.observe_output_stream(port[2], self._emit)
-            graph.start_run({**self.loaded.resources.side_packets, **self.request.side_packets}, deferred=True)
-            # cancel() sets the reason before it looks for the graph, we do it the other way round: one of us sees both.
-            self._graph = graph
-            if self._cancelled is not None:
-                graph.cancel()
-            for stream, value in self.request.inputs.items():
-                graph.add_packet_to_input_stream(stream, Packet(value).at(self.request.timestamp))
-            graph.close_all_packet_sources()
-            graph.wait_until_done()
-        except Exception as error:
-            self._error = error
-        except BaseException as error:
-            # SystemExit and its like must not travel into the event loop, where they would end the server.
-            self._error = RuntimeError(f"a calculator raised {error!r}")
-            self._error.__cause__ = error
+        self._error = drive(self.loaded, self.request, self._emit, self._started_graph)
         self._driven = True
         self._notify()
+
+    def _started_graph(self, graph: CalculatorGraph) -> None:
+        # cancel() sets the reason before it looks for the graph, we do it the other way round: one of us sees both.
+        self._graph = graph
+        if self._cancelled is not None:
+            graph.cancel()
 
     def _emit(self, stream: str, packet: Packet) -> None:
         self._events.append(Event(stream, packet.value, int(packet.timestamp)))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from graph_runtime import CalculatorContext, CalculatorGraph, GraphError, Packet, StatusCode
+from calculators.core.pass_through import PassThroughCalculator
+from graph_runtime import CalculatorContext, CalculatorGraph, GraphError, Packet, Plan, StatusCode, register_calculator
 
 APPLICATION_THREAD = 'executor { name: "" type: "ApplicationThreadExecutor" }'
 CALL = """
@@ -441,3 +442,34 @@ def test_a_keyboard_interrupt_ends_a_run_whose_other_nodes_were_due(phase: str) 
     with pytest.raises(GraphError, match="KeyboardInterrupt"):
         graph.wait_until_done(timeout_s=0)
     assert graph.snapshot().nodes == ()
+
+
+@register_calculator
+class QuietRelay(PassThroughCalculator):
+    """Does more than its base class, so that the promise of that class is not its own."""
+
+
+NODE = 'input_stream: "in" output_stream: "out" node {{ calculator: "{}" input_stream: "in" output_stream: "out" }}'
+PROMISES = NODE.format("PassThroughCalculator")
+
+
+@pytest.mark.parametrize(
+    ("graph", "nonblocking"),
+    [
+        (PROMISES, True),
+        (NODE.format("CallFunction").replace("node { ", 'node { input_side_packet: "FUNCTION:function" '), False),
+        (NODE.format("QuietRelay"), False),
+        (PROMISES + "num_threads: 2", False),
+        (PROMISES + APPLICATION_THREAD, True),
+        (
+            PROMISES
+            + 'node { calculator: "CountingSourceCalculator" output_stream: "counted" input_side_packet: "MAX_COUNT:most" }',
+            False,
+        ),
+    ],
+    ids=["all promise", "no promise", "a subclass", "threads of its own", "the waiting thread", "a source"],
+)
+def test_a_graph_never_blocks_if_all_its_nodes_promise_it_and_the_waiting_thread_runs_them(
+    graph: str, nonblocking: bool
+) -> None:
+    assert Plan(graph).nonblocking is nonblocking

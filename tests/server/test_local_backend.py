@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from calculators.http_payload import HttpPayload
-from graph_runtime import GraphError
+from graph_runtime import Calculator, CalculatorContext, CalculatorContract, GraphError, register_calculator
 from server import local_backend
 from server.backend import Handle, RunRequest, StoppedError
 from server.discovery import ServableSpec, find_servables
@@ -62,6 +62,38 @@ def _run(backend: LocalBackend, handle: Handle) -> asyncio.Task[list[Any]]:
             return [event async for event in events]
 
     return asyncio.create_task(collect())
+
+
+@register_calculator
+class NoteThread(Calculator):
+    """Answers with the thread that called it."""
+
+    @classmethod
+    def get_contract(cls, cc: CalculatorContract) -> None:
+        cc.inputs["HTTP_REQUEST_PAYLOAD"].set_any()
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].set_any()
+
+    def process(self, cc: CalculatorContext) -> None:
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].add(threading.get_ident())
+
+
+@register_calculator
+class NoteThreadAtOnce(NoteThread):
+    """The same, and promises not to wait."""
+
+    nonblocking = True
+
+
+@pytest.mark.parametrize("calculator", [NoteThread, NoteThreadAtOnce])
+async def test_only_a_graph_whose_nodes_promise_not_to_wait_runs_on_the_event_loop(
+    models: Models, calculator: type[Calculator]
+) -> None:
+    models.add("noting", calculator.__name__)
+    backend = LocalBackend(Settings())
+    handle = await backend.load(_spec(models))
+    (event,) = await _run(backend, handle)
+    assert (event.value == threading.get_ident()) == calculator.nonblocking
+    assert await backend.close() == []
 
 
 async def test_a_run_gives_the_packets_of_the_graph_as_events_in_order(models: Models) -> None:
