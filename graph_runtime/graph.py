@@ -354,6 +354,23 @@ class CalculatorGraph:
                 raise combine("Graph has errors: ", run.errors)
         run.add(target, packet)
 
+    def check_packet(self, stream: str, packet: Packet) -> None:
+        """Raise what adding this packet would fail the run with, and leave the run alone: for packets that come from outside.
+
+        It knows what has been added until now; of several threads that add to one stream, each has to hold a lock of its own.
+
+        Raises:
+            InvalidArgumentError: the timestamp cannot be that of a packet, or is before one that was added; or the packet's type
+                does not fit.
+            GraphRuntimeError: no such graph input, no run, or ``Graph has errors: ...``.
+        """
+        run, target = self._graph_input("AddPacketToInputStream", stream)
+        if run.errors:
+            raise combine("Graph has errors: ", run.errors)
+        target.check_order(packet._timestamp)
+        if target.check is not None and not packet.is_empty():
+            target.check(packet)
+
     def wait_for_room(self, stream: str) -> None:
         """Return when a graph input can take a packet, or the run has failed or ended."""
         run, target = self._graph_input("AddPacketToInputStream", stream)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Final, Protocol
 
 from calculators.http_payload import RequestError
 from server.arrival import Arrival
-from server.backend import Backend, DeadlineError, Event, Handle, Origin, RunCancelledError, RunRequest
+from server.backend import Backend, DeadlineError, Event, Feed, Handle, Origin, Refused, RunCancelledError, RunRequest
 from server.clock import Clock
 from server.refusal import refusal_in
 
@@ -113,9 +113,23 @@ class Admission:
                     self._observer.responded(handle.name, request.origin)
                     yield event
 
+    async def converse(
+        self, handle: Handle, request: RunRequest, feeds: AsyncIterator[Feed | Refused]
+    ) -> AsyncGenerator[Event | Refused, None]:
+        """See :meth:`server.backend.Backend.converse`; one conversation is one request, as long as it goes on.
+
+        Raises:
+            RequestError: as ``run``.
+        """
+        with self._place(handle, request.origin, typical=False):
+            async with aclosing(self._backend.converse(handle, request, feeds)) as events:
+                async for event in events:
+                    self._observer.responded(handle.name, request.origin)
+                    yield event
+
     @contextmanager
-    def _place(self, handle: Handle, origin: Origin) -> Iterator[None]:
-        """A place in the line of a servable, while the body runs."""
+    def _place(self, handle: Handle, origin: Origin, *, typical: bool = True) -> Iterator[None]:
+        """A place in the line of a servable, while the body runs; how long that takes says something of others, if ``typical``."""
         line = self._lines.get(handle.key) or self._new_line(handle)
         if line.full:
             self._observer.full(handle.name, origin)
@@ -131,7 +145,7 @@ class Admission:
             raise
         finally:
             now_s = self._clock.monotonic()
-            line.leave(place, now_s, measured=outcome is Outcome.OK)
+            line.leave(place, now_s, measured=typical and outcome is Outcome.OK)
             waited_s = (now_s if place.began_s is None else place.began_s) - came_s
             self._observer.ended(handle.name, origin, outcome, now_s - came_s, waited_s)
 

@@ -6,10 +6,11 @@ place of ``local_backend``. All data types here are plain and picklable.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+from calculators.http_payload import RequestError
 from server.discovery import ServableSpec
 from server.interface import GraphInterface
 
@@ -79,6 +80,23 @@ class Event(NamedTuple):
     timestamp: int
 
 
+class Feed(NamedTuple):
+    """Packets for some inputs of a run that goes on, all at one timestamp in microseconds."""
+
+    packets: Mapping[str, Any]
+    timestamp: int
+
+
+class Refused(NamedTuple):
+    """A feed of which the run took nothing, and why; the run goes on.
+
+    ``feed`` is None where it could not even be made, and whoever feeds wants that said among the outputs.
+    """
+
+    error: RequestError
+    feed: Feed | None = None
+
+
 class Occupancy(NamedTuple):
     """How many requests a servable works on, and how many wait; one that waits for a model's lane waits."""
 
@@ -115,6 +133,22 @@ class Backend(Protocol):
         Raises:
             GraphError: the run failed.
             RunCancelledError: ``cancel`` ended it, or its time was over (DeadlineError), or ``stop`` did (StoppedError).
+        """
+        ...
+
+    def converse(
+        self, handle: Handle, request: RunRequest, feeds: AsyncIterator[Feed | Refused]
+    ) -> AsyncGenerator[Event | Refused, None]:
+        """Run the graph once, and feed it over time: with the packets of the request, then with ``feeds``, one after the other.
+
+        The end of ``feeds`` closes the graph's inputs; what is in the graph is still worked off. A feed is asked for when the
+        graph has room for it, and as long as its outputs are taken: whoever sends too quickly, or reads too slowly, is held up. A
+        ``Refused`` among the feeds comes out as it stands. Closing the generator cancels the run.
+
+        Raises:
+            GraphError: the run failed.
+            RunCancelledError: as ``run``.
+            Exception: whatever ``feeds`` raised.
         """
         ...
 

@@ -6,19 +6,31 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from calculators import Resources, load_resources
 from calculators.image_gen.request_rules import ImageStore, RequestSettings
 from graph_runtime import Plan
 from graph_runtime.errors import raise_problems
 from server.arrival import too_late
-from server.backend import Event, Handle, Limits, Occupancy, RunCancelledError, RunRequest, StoppedError
+from server.backend import (
+    Event,
+    Feed,
+    Handle,
+    Limits,
+    Occupancy,
+    Refused,
+    RunCancelledError,
+    RunRequest,
+    StoppedError,
+)
 from server.clock import Clock, SystemClock
+from server.conversation import Conversation
 from server.discovery import ServableSpec
 from server.graph_source import plan_servable, read_servable
 from server.interface import interface_of, unservable
@@ -66,16 +78,28 @@ class LocalBackend:
         self._loaded[handle.key] = Loaded(spec.name, plan, resources, runs)
         return handle
 
-    async def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
+    def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
+        """Run; see ``_lead``."""
+        return self._lead(LocalRun, handle, request)
+
+    def converse(
+        self, handle: Handle, request: RunRequest, feeds: AsyncIterator[Feed | Refused]
+    ) -> AsyncGenerator[Event | Refused, None]:
+        """Run and feed; see ``_lead``."""
+        return self._lead(partial(Conversation, feeds=feeds), handle, request)
+
+    async def _lead(
+        self, kind: Callable[[Loaded, RunRequest], LocalRun], handle: Handle, request: RunRequest
+    ) -> AsyncGenerator[Any, None]:
         """Wait for a free slot, then run; the slot is free again when the run has really ended."""
         if self._stopped is not None:
             raise self._stopped.with_traceback(None)  # one object for all: it must not collect their tracebacks
         loaded = self._loaded[handle.key]
-        if loaded.nonblocking:  # sooner done than handed to a thread
+        if loaded.nonblocking and kind is LocalRun:  # sooner done than handed to a thread
             for packet in run_at_once(loaded, request):
                 yield packet
             return
-        run = LocalRun(loaded, request)
+        run = kind(loaded, request)
         self._runs.add(run)
         run.loaded.add(run)
         timer = asyncio.create_task(self._end_in_time(run)) if request.timeout_s else None

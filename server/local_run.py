@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from calculators import Resources
 from graph_runtime import CalculatorGraph, Packet, Plan
-from server.backend import Event, RunCancelledError, RunRequest
+from server.backend import Event, Refused, RunCancelledError, RunRequest
 
 
 class Loaded:
@@ -44,6 +44,8 @@ def drive(
     request: RunRequest,
     emit: Callable[[str, Packet], None],
     started: Callable[[CalculatorGraph], None] = lambda graph: None,
+    feed: Callable[[CalculatorGraph], None] | None = None,
+    on_done: Callable[[], None] | None = None,
 ) -> Exception | None:
     """Run a graph once in this thread, from its start to its end.
 
@@ -52,6 +54,9 @@ def drive(
         request: what to run it with.
         emit: is given each output stream and packet.
         started: is given the graph as soon as it runs.
+        feed: adds its packets, instead of those of the request, over time: nobody waits for the graph meanwhile, so that it gets
+            threads of its own.
+        on_done: called on some thread when the run has ended.
 
     Returns:
         What it failed with; None if it went well.
@@ -60,10 +65,14 @@ def drive(
         graph = CalculatorGraph(loaded.plan)
         for port in loaded.plan.graph_outputs:
             graph.observe_output_stream(port[2], emit)
-        graph.start_run({**loaded.resources.side_packets, **request.side_packets}, deferred=True)
+        side_packets = {**loaded.resources.side_packets, **request.side_packets}
+        graph.start_run(side_packets, deferred=feed is None, on_done=on_done)
         started(graph)
-        for stream, value in request.inputs.items():
-            graph.add_packet_to_input_stream(stream, Packet(value).at(request.timestamp))
+        if feed is not None:
+            feed(graph)
+        else:
+            for stream, value in request.inputs.items():
+                graph.add_packet_to_input_stream(stream, Packet(value).at(request.timestamp))
         graph.close_all_packet_sources()
         graph.wait_until_done()
     except Exception as error:
@@ -106,7 +115,7 @@ class LocalRun:
         self._cancelled: RunCancelledError | None = None
         self._waiting: asyncio.Task[object] | None = None
         self._graph: CalculatorGraph | None = None
-        self._events: deque[Event] = deque()
+        self._events: deque[Event | Refused] = deque()
         self._error: Exception | None = None
         self._driven = False
         self._ended = False
@@ -138,7 +147,7 @@ class LocalRun:
         self._on_end = on_end
         pool.submit(self._drive)
 
-    async def next_event(self) -> Event | None:
+    async def next_event(self) -> Event | Refused | None:
         """The next output packet; None at the end of a run that went well.
 
         Raises:
@@ -170,7 +179,12 @@ class LocalRun:
         self._wake()
 
     def _drive(self) -> None:
-        self._error = drive(self.loaded, self.request, self._emit, self._started_graph)
+        self._driven_by()
+
+    def _driven_by(
+        self, feed: Callable[[CalculatorGraph], None] | None = None, on_done: Callable[[], None] | None = None
+    ) -> None:
+        self._error = drive(self.loaded, self.request, self._emit, self._started_graph, feed, on_done)
         self._driven = True
         self._notify()
 

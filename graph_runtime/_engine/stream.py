@@ -171,6 +171,16 @@ class StreamState:
         """Whether packets go out in the order of their timestamps: always, but for a stream that only Barrier nodes take."""
         return self.is_ordered or bool(self.observers) or not self.sinks
 
+    def check_order(self, timestamp: int) -> None:
+        """Refuse a timestamp that may not follow what was posted; of a graph input, for whoever feeds it.
+
+        Raises:
+            GraphError: as ``send`` would.
+        """
+        late = timestamp < self.posted_bound and self.takes_order()
+        if late or not is_allowed_in_stream(timestamp) or (timestamp == POST_STREAM and self.posted):
+            raise self._refusal(timestamp, self.posted_bound)
+
     def take(self, packet: Packet) -> None:
         """Send a packet that lay in the run's inbox."""
         self.taken += 1
@@ -200,10 +210,10 @@ class StreamState:
             if not self.bound <= timestamp <= POST_STREAM or (
                 timestamp == POST_STREAM and self.bound != self.quiet_bound
             ):
-                raise self._refusal(timestamp)
+                raise self._refusal(timestamp, self.bound)
             self.bound = timestamp + 1 if MIN <= timestamp < MAX else next_allowed(timestamp)
         elif not is_allowed_in_stream(timestamp):
-            raise self._refusal(timestamp)
+            raise self._refusal(timestamp, self.bound)
         for queue, heap, key in self.sinks:
             if not queue:
                 heappush(heap, key)
@@ -281,7 +291,7 @@ class StreamState:
         """Nothing more will come."""
         self.move_bound(DONE)
 
-    def _refusal(self, timestamp: int) -> GraphError:
+    def _refusal(self, timestamp: int, bound: int) -> GraphError:
         if not is_allowed_in_stream(timestamp):
             text = (
                 f'In stream "{self.name}", timestamp not specified or set to illegal value: {debug_string(timestamp)}'
@@ -291,7 +301,7 @@ class StreamState:
         else:
             text = (
                 f'Packet timestamp mismatch on a calculator receiving from stream "{self.name}". Current minimum expected '
-                f"timestamp is {debug_string(self.bound)} but received {debug_string(timestamp)}. Are you using a custom "
+                f"timestamp is {debug_string(bound)} but received {debug_string(timestamp)}. Are you using a custom "
                 "InputStreamHandler? Note that some InputStreamHandlers allow timestamps that are not strictly "
                 "monotonically increasing. See for example the ImmediateInputStreamHandler class comment."
             )

@@ -8,9 +8,22 @@ from typing import Any
 
 import pytest
 
-from graph_runtime import STOP, CalculatorContext, CalculatorGraph, GraphError, Packet, Plan, StatusCode, Timestamp
+from graph_runtime import (
+    STOP,
+    Calculator,
+    CalculatorContext,
+    CalculatorContract,
+    CalculatorGraph,
+    GraphError,
+    Packet,
+    Plan,
+    StatusCode,
+    Timestamp,
+    register_calculator,
+)
 from graph_runtime._engine.node import NodeState
 from graph_runtime._engine.run import Run
+from graph_runtime.timestamp import POST_STREAM
 
 PASS_THROUGH = """
 input_stream: "in"
@@ -519,3 +532,43 @@ def test_a_bound_behind_the_last_packet_of_a_queue_is_passed_on() -> None:
     graph.wait_until_idle()
     assert log[1:] == [("process", "sink", 1, ["a", None]), ("process", "sink", 3, [None, "b"])]
     graph.close()
+
+
+@register_calculator
+class TakesAnInt(Calculator):
+    """Declares its type, and does nothing."""
+
+    @classmethod
+    def get_contract(cls, cc: CalculatorContract) -> None:
+        cc.inputs[0].set(int)
+
+    def process(self, cc: CalculatorContext) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("stream", "packet", "text"),
+    [
+        ("in", Packet(1).at(3), "Current minimum expected timestamp is 4 but received 3"),
+        ("in", Packet("one").at(9), 'stores "string", but "int" was requested'),
+        ("in", Packet(1).at(POST_STREAM), "must be the only Packet"),
+        ("in", Packet(1), "not specified or set to illegal value"),
+        ("closed", Packet(1).at(9), "but received 9"),
+        ("else", Packet(1).at(9), "the graph inputs are: in, closed"),
+    ],
+)
+def test_a_packet_that_is_only_checked_leaves_the_run_alone(stream: str, packet: Packet, text: str) -> None:
+    fed = Fed(
+        """input_stream: "in" input_stream: "closed" input_side_packet: "log" output_stream: "out"
+        node { calculator: "PassThroughCalculator" input_stream: "in" input_stream: "closed"
+          output_stream: "out" output_stream: "other" }
+        node { calculator: "TakesAnInt" input_stream: "in" }"""
+    )
+    fed.add("in", 3, 1)
+    fed.graph.close_input_stream("closed")
+    with pytest.raises(GraphError, match=text):
+        fed.graph.check_packet(stream, packet)
+    fed.graph.check_packet("in", Packet(2).at(4))
+    fed.graph.check_packet("in", Packet(2).at(4))  # nothing was added
+    fed.add("in", 4, 2)
+    fed.graph.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,15 +11,17 @@ import pytest
 from openai import AsyncOpenAI
 
 from calculators.http_payload import RequestError
-from server.admission import Admission, Outcome
+from server.admission import DEFAULT_RETRY_S, Admission, Outcome
 from server.backend import (
     Backend,
     DeadlineError,
     Event,
+    Feed,
     Handle,
     Limits,
     Occupancy,
     Origin,
+    Refused,
     RunCancelledError,
     RunRequest,
 )
@@ -159,6 +161,12 @@ class _Runs:
         await waiting
         yield Event("output", request.run_id, 0)
 
+    async def converse(
+        self, handle: Handle, request: RunRequest, feeds: AsyncIterator[Feed | Refused]
+    ) -> AsyncGenerator[Event | Refused, None]:
+        async for feed in feeds:
+            yield feed if isinstance(feed, Refused) else Event("output", feed.packets, feed.timestamp)
+
 
 class _Line:
     """A servable behind the admission, with requests named by letters."""
@@ -293,3 +301,31 @@ async def test_the_observer_is_told_of_a_client_that_left(clock: FakeClock) -> N
     line.asked["a"].cancel()
     await asyncio.gather(line.asked["a"], return_exceptions=True)
     assert line.told.lines[-1][3] is Outcome.CANCELLED
+
+
+async def test_a_conversation_is_one_request_and_says_nothing_of_how_long_others_take(clock: FakeClock) -> None:
+    line = _Line(clock, Limits(at_once=1, queue_size=0))
+    refused = Refused(RequestError("no tensor"))
+    origin = Origin("KServe", "ModelInferStream", "gRPC")
+
+    async def feeds() -> AsyncIterator[Feed | Refused]:
+        yield Feed({"in": 1}, 7)
+        clock.advance(3600.0)
+        yield refused
+        with pytest.raises(RequestError, match="is busy"):
+            await anext(line.admission.run(line.handle, RunRequest("b", {})))
+
+    events = line.admission.converse(line.handle, RunRequest("a", {}, origin=origin), feeds())
+    assert [event async for event in events] == [Event("output", {"in": 1}, 7), refused]
+    assert line.told.lines == [
+        ("started", "m", origin),
+        ("responded", "m", origin),
+        ("responded", "m", origin),
+        ("full", "m", Origin()),
+        ("ended", "m", origin, Outcome.OK, 3600.0, 0.0),
+    ]
+    await line.ask("c")
+    with pytest.raises(RequestError) as told:
+        await anext(line.admission.run(line.handle, RunRequest("d", {})))
+    assert told.value.headers == (("Retry-After", str(DEFAULT_RETRY_S)),)
+    await line.finish("c")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from calculators.http_payload import RequestError
 from graph_runtime import GraphError
-from server.backend import Event, Handle, Occupancy, RunRequest
+from server.backend import Event, Feed, Handle, Occupancy, Refused, RunRequest
 from server.discovery import ServableSpec
 from server.interface import GraphInterface
 from server.servables import Servables
@@ -41,6 +41,12 @@ class FakeBackend:
         self.unloaded.append(handle)
 
     async def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
+        raise NotImplementedError
+        yield
+
+    async def converse(
+        self, handle: Handle, request: RunRequest, feeds: AsyncIterator[Feed | Refused]
+    ) -> AsyncGenerator[Event | Refused, None]:
         raise NotImplementedError
         yield
 
