@@ -1,12 +1,16 @@
-"""What a graph looks like from outside: its streams, and which of them speak HTTP."""
+"""What a graph looks like from outside: its streams and side packets, what they carry, and which of them speak HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from calculators.http_payload import RequestError
-from graph_runtime import Plan, Problem
+from calculators.http_payload import HttpPayload, RequestError
+from calculators.kserve_payload import InferRequest, InferResponse
+from graph_runtime import Image, ImageFrame, Plan, Problem
+from graph_runtime.contract import EXACT, ONE_OF, PortSpec
 
 IMAGE_CALCULATOR = "ImageGenCalculator"
 
@@ -15,22 +19,81 @@ _REQUEST_TAGS = ("HTTP_REQUEST_PAYLOAD", "REQUEST_PAYLOAD")
 _RESPONSE_TAGS = ("HTTP_RESPONSE_PAYLOAD", "RESPONSE_PAYLOAD")
 
 
+PY: Final = "py"
+"""The side packet of OVMS for its Python nodes: no client may set it."""
+
+
+class PacketKind(enum.StrEnum):
+    """What the packets of a stream, or a side packet, are, as far as clients are concerned."""
+
+    REQUEST = "REQUEST"
+    """A whole InferRequest."""
+    RESPONSE = "RESPONSE"
+    """A whole InferResponse."""
+    PAYLOAD = "PAYLOAD"
+    """An HttpPayload, or the text that answers one."""
+    IMAGE_FRAME = "IMAGE_FRAME"
+    IMAGE = "IMAGE"
+    ARRAY = "ARRAY"
+    """A numpy array: also where the graph takes everything."""
+    LIST = "LIST"
+    TEXT = "TEXT"
+    BYTES = "BYTES"
+    INT = "INT"
+    FLOAT = "FLOAT"
+    BOOL = "BOOL"
+    OTHER = "OTHER"
+    """A class of which no client can send an instance."""
+
+
+_KINDS_OF_CLASSES: Final = {
+    InferRequest: PacketKind.REQUEST, InferResponse: PacketKind.RESPONSE, HttpPayload: PacketKind.PAYLOAD,
+    ImageFrame: PacketKind.IMAGE_FRAME, Image: PacketKind.IMAGE, object: PacketKind.ARRAY, list: PacketKind.LIST,
+    str: PacketKind.TEXT, bytes: PacketKind.BYTES, int: PacketKind.INT, float: PacketKind.FLOAT, bool: PacketKind.BOOL,
+}  # fmt: skip
+_KINDS_OF_TAGS: Final = {
+    "REQUEST_PAYLOAD": PacketKind.PAYLOAD, "RESPONSE_PAYLOAD": PacketKind.PAYLOAD,
+    "HTTP_REQUEST_PAYLOAD": PacketKind.PAYLOAD, "HTTP_RESPONSE_PAYLOAD": PacketKind.PAYLOAD,
+    "REQUEST": PacketKind.REQUEST, "RESPONSE": PacketKind.RESPONSE, "IMAGE": PacketKind.IMAGE_FRAME,
+}  # fmt: skip
+"""By the beginning of the tag; the first that fits counts. Source: OVMS, types of streams."""
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output stream of a whole graph: ``TAG:index:name``."""
+    """An input or output stream of a whole graph: ``TAG:index:name``, and the kinds of packets that it may carry."""
 
     tag: str
     index: int
     name: str
+    kinds: tuple[PacketKind, ...] = (PacketKind.ARRAY,)
+
+
+@dataclass(frozen=True, slots=True)
+class SidePacketPort:
+    """A side packet that a client may set with a parameter; its kinds, () where every value may come."""
+
+    name: str
+    kinds: tuple[PacketKind, ...]
+    is_required: bool
 
 
 @dataclass(frozen=True, slots=True)
 class GraphInterface:
-    """What callers need to know of a graph: its streams, and which calculators are in it. Picklable."""
+    """What callers need to know of a graph. Picklable.
+
+    Attributes:
+        inputs, outputs: its streams.
+        calculators: those in it.
+        side_packets: those that requests may set.
+        reserved_side_packets: those that the server gives or a node makes, so that no request may.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     calculators: frozenset[str]
+    side_packets: tuple[SidePacketPort, ...] = ()
+    reserved_side_packets: frozenset[str] = frozenset({PY})
 
     @property
     def makes_images(self) -> bool:
@@ -38,13 +101,52 @@ class GraphInterface:
         return IMAGE_CALCULATOR in self.calculators
 
 
-def interface_of(plan: Plan) -> GraphInterface:
-    """The interface of a planned graph."""
+def interface_of(plan: Plan, provided: Iterable[str] = ()) -> GraphInterface:
+    """The interface of a planned graph.
+
+    Args:
+        plan: the graph.
+        provided: the side packets that the server gives it.
+    """
+    reserved = frozenset({PY, *provided, *plan.produced_side_packets})
+    declared = [name for _, _, name in plan.graph_side_packets if name not in plan.required_side_packets]
     return GraphInterface(
-        tuple(Port(*port) for port in plan.graph_inputs),
-        tuple(Port(*port) for port in plan.graph_outputs),
+        tuple(_port(plan, *port) for port in plan.graph_inputs),
+        tuple(_port(plan, *port) for port in plan.graph_outputs),
         frozenset(node.calculator for node in plan.config.node),
+        tuple(
+            [_side_packet(name, ports) for name, ports in plan.required_side_packets.items() if name not in reserved]
+            + [SidePacketPort(name, (), is_required=False) for name in declared if name not in reserved]
+        ),
+        reserved,
     )
+
+
+def _port(plan: Plan, tag: str, index: int, name: str) -> Port:
+    position = plan.stream_ids.get(name)  # None for an output that no node makes
+    kinds = () if position is None else _kinds(plan.streams[position].port)
+    if not kinds:
+        kinds = (next((kind for prefix, kind in _KINDS_OF_TAGS.items() if tag.startswith(prefix)), PacketKind.ARRAY),)
+    return Port(tag, index, name, kinds)
+
+
+def _side_packet(name: str, ports: Sequence[PortSpec]) -> SidePacketPort:
+    kinds = next(filter(None, map(_kinds, ports)), ())
+    return SidePacketPort(name, kinds, is_required=not all(port.is_optional for port in ports))
+
+
+def _kinds(port: PortSpec) -> tuple[PacketKind, ...]:
+    """What a contract asks for; () for everything."""
+    root = port.root()
+    if root.kind not in (EXACT, ONE_OF):
+        return ()
+    return tuple(dict.fromkeys(_kind_of_class(each.python) for each in root.types))
+
+
+def _kind_of_class(python: type) -> PacketKind:
+    # By name, as the contract of a graph without arrays should not import numpy.
+    is_array = (python.__module__, python.__qualname__) == ("numpy", "ndarray")
+    return PacketKind.ARRAY if is_array else _KINDS_OF_CLASSES.get(python, PacketKind.OTHER)
 
 
 def http_gap(interface: GraphInterface) -> str | None:

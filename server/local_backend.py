@@ -74,7 +74,8 @@ class LocalBackend:
             undo=lambda made: made[1].close(),
         )
         runs, limits = _limits(spec, resources.at_once, self._settings)
-        handle = Handle(spec.name, next(self._keys), interface_of(plan), resources.aliases(), limits)
+        interface = interface_of(plan, resources.side_packets)
+        handle = Handle(spec.name, next(self._keys), interface, resources.aliases(), limits)
         self._loaded[handle.key] = Loaded(spec.name, plan, resources, runs)
         return handle
 
