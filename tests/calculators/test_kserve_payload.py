@@ -60,7 +60,8 @@ def test_texts_come_in_binary_form_and_as_lists_and_leave_the_same() -> None:
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
 @pytest.mark.parametrize("datatype", ["FP32", "BOOL", "BYTES"])
 def test_a_tensor_without_elements_keeps_its_shape(datatype: str, shape: tuple[int, ...]) -> None:
-    for data in (b"", []):
+    empty: tuple[Any, ...] = (b"", [])
+    for data in empty:
         found = Tensor("x", datatype, shape, data).array()
         assert found.shape == shape
         assert Tensor.of("x", found).shape == shape
