@@ -16,7 +16,7 @@ from server import local_backend
 from server.backend import Handle, RunRequest, StoppedError
 from server.discovery import ServableSpec, find_servables
 from server.local_backend import LocalBackend, in_thread
-from server.servables import public_reason
+from server.servable_errors import public_reason
 from server.settings import Settings
 
 if TYPE_CHECKING:
