@@ -14,19 +14,21 @@ from graph_runtime import register_options
 from server.admission import Admission
 from server.backend import Backend
 from server.clock import Clock, SystemClock
+from server.config_routes import CONFIG_ROUTES
 from server.departures import departures
 from server.health_routes import live, ready
 from server.image_routes import send_image
 from server.image_store import ImageStore
-from server.keys import ADMISSION, BACKEND, CLOCK, IMAGE_STORE, SERVABLES, SETTINGS
+from server.keys import ADMISSION, BACKEND, CLOCK, IMAGE_STORE, RELOADER, SERVABLES, SETTINGS
 from server.local_backend import LocalBackend, in_thread
 from server.middleware import MIDDLEWARES, add_headers
-from server.openai_routes import call_graph, list_models, retrieve_model
+from server.openai_routes import call_graph, list_models, refuse_empty_id, retrieve_model
 from server.page import show_page
 from server.repository import Repository
 from server.request_routes import cancel_request
 from server.servables import Servables
 from server.settings import Settings
+from server.watch import Reloader, watch
 
 _log = logging.getLogger("graph_runtime.server")
 
@@ -54,9 +56,11 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         web.get("/v2/health/live", live),
         web.get("/v2/health/ready", ready),
         web.get("/{version:v1|v3|v3/v1}/models", list_models),
+        web.get("/{version:v1|v3|v3/v1}/models/", refuse_empty_id),
         web.get("/{version:v1|v3|v3/v1}/models/{model:.+}", retrieve_model),
         web.get("/{version:v1|v3}/images/files/{name}", send_image),
         web.post("/{version:v1|v3}/requests/{id}/cancel", cancel_request),
+        *CONFIG_ROUTES,
         web.post("/{version:v1|v3}/{call:.+}", call_graph),
     ])  # fmt: skip
     app.on_response_prepare.append(add_headers)
@@ -94,18 +98,20 @@ async def backend(app: web.Application) -> AsyncIterator[None]:
 
 
 async def servables(app: web.Application) -> AsyncIterator[None]:
-    """Cleanup context: what is served; loading goes on in the background."""
+    """Cleanup context: what is served; loading goes on in the background, and so does looking for changes."""
     settings = app[SETTINGS]
     repository = Repository(settings)
     for file in settings.options_proto:
         await in_thread("register options", partial(register_options, file))
-    scan = await in_thread("scan the models", repository.scan)
-    app[SERVABLES] = found = Servables(app[BACKEND], scan.specs, settings.load_wait_s)
-    loading = asyncio.create_task(found.load_all(), name="load servables")
+    app[SERVABLES] = found = Servables(app[BACKEND], settings.load_wait_s)
+    app[RELOADER] = reloader = Reloader(repository, found)
+    await reloader.look()
+    watching = asyncio.create_task(watch(reloader, settings, app[CLOCK]), name="watch the models")
     yield
-    loading.cancel()
+    watching.cancel()
     with suppress(asyncio.CancelledError):
-        await loading
+        await watching
+    await found.close()
 
 
 async def stop_runs(app: web.Application) -> None:

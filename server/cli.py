@@ -20,7 +20,7 @@ from typing import Any
 from server.settings import ENVIRONMENT_PREFIX, Settings, SettingsError
 from server.terminal import complain
 
-_OF_THE_SERVE_EXTRA = ("PIL", "aiohttp", "numpy", "openvino", "openvino_genai", "tqdm")
+_OF_THE_SERVE_EXTRA = ("PIL", "aiohttp", "numpy", "openvino", "openvino_genai", "tqdm", "watchfiles")
 
 SERVE_HELP = """\
 Serve every graph in a model folder over HTTP (OpenAI images API under /v3 and /v1; GET / explains).

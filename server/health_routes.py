@@ -15,7 +15,11 @@ async def live(request: web.Request) -> web.StreamResponse:
 
 
 async def ready(request: web.Request) -> web.StreamResponse:
-    """GET /v2/health/ready: 200 when every servable can be used, else 503 with the ones that cannot, and why."""
+    """GET /v2/health/ready: 200 when every servable can be used, else 503 with the ones that cannot, and why.
+
+    One that came while the server ran counts from when it could be used for the first time: a new model that is broken, or
+    takes long to load, must not take those that serve out of a load balancer.
+    """
     servables = request.app[SERVABLES]
     models = [_described(servables, each) for each in servables]
     if servables.ready:
@@ -23,6 +27,7 @@ async def ready(request: web.Request) -> web.StreamResponse:
     missing = "; ".join(
         f"{each.name} is still loading" if each.state is State.LOADING else f"{each.name} failed: {reason}"
         for each in servables
+        if each.expected
         if (reason := servables.trouble(each)) is not None or each.state is State.LOADING
     )
     return json_response({"ready": False, "error": f"Not ready: {missing}", "models": models}, status=503)
@@ -30,4 +35,7 @@ async def ready(request: web.Request) -> web.StreamResponse:
 
 def _described(servables: Servables, servable: Servable) -> dict[str, str]:
     reason = servables.trouble(servable)
-    return {"name": servable.name, "state": servable.state} | ({} if reason is None else {"reason": reason})
+    notes = {"reason": reason, "reload_problem": servable.reload_problem}
+    return {"name": servable.name, "state": servable.state} | {
+        key: text for key, text in notes.items() if text is not None
+    }

@@ -10,12 +10,14 @@ from server.clock import Clock
 from server.image_store import ImageStore
 from server.servables import Servables
 from server.settings import Settings
+from server.watch import Reloader
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
 BACKEND: web.AppKey[Backend] = web.AppKey("BACKEND", Backend)
 ADMISSION = web.AppKey("ADMISSION", Admission)
 """What routes run graphs with."""
 SERVABLES = web.AppKey("SERVABLES", Servables)
+RELOADER = web.AppKey("RELOADER", Reloader)
 CLOCK: web.AppKey[Clock] = web.AppKey("CLOCK", Clock)
 IMAGE_STORE: web.AppKey[ImageStore | None] = web.AppKey("IMAGE_STORE")
 

@@ -59,6 +59,7 @@ class LocalBackend:
         self._pool = ThreadPoolExecutor(settings.run_threads, thread_name_prefix="graph-run")
         self._slots = asyncio.Semaphore(settings.run_threads)
         self._loaded: dict[int, Loaded] = {}
+        self._closing: dict[int, asyncio.Task[None]] = {}
         self._runs: set[LocalRun] = set()
         self._keys = itertools.count(1)
         self._stopped: StoppedError | None = None
@@ -156,9 +157,21 @@ class LocalBackend:
 
     async def unload(self, handle: Handle) -> None:
         """Wait for the runs, then close the resources on a thread of their own."""
-        loaded = self._loaded.pop(handle.key)
-        await loaded.idle.wait()
-        await in_thread(f"unload {loaded.name}", loaded.resources.close)
+        await self._loaded[handle.key].idle.wait()
+        closing = self._close_resources(handle.key)
+        try:
+            await asyncio.shield(closing)
+        finally:
+            if closing.done():  # else whoever waited was cancelled, and close() waits for it
+                self._loaded.pop(handle.key, None)
+                self._closing.pop(handle.key, None)
+
+    def _close_resources(self, key: int) -> asyncio.Task[None]:
+        """Give the resources of a loaded graph back, once."""
+        if key not in self._closing:
+            loaded = self._loaded[key]
+            self._closing[key] = asyncio.create_task(in_thread(f"unload {loaded.name}", loaded.resources.close))
+        return self._closing[key]
 
     def stop(self, reason: str) -> None:
         """Cancel every run and refuse new ones."""
@@ -173,12 +186,9 @@ class LocalBackend:
         late = []
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.shutdown_grace_s):
-                for loaded in self._loaded.values():
+                for loaded in list(self._loaded.values()):
                     await loaded.idle.wait()
-        closing = {
-            asyncio.create_task(in_thread(f"unload {loaded.name}", loaded.resources.close)): loaded
-            for loaded in self._loaded.values()
-        }
+        closing = {self._close_resources(key): loaded for key, loaded in self._loaded.items()}
         if closing:
             done, pending = await asyncio.wait(closing, timeout=self._settings.shutdown_grace_s)
             late += [f"{closing[task].name}: its resources were not given back in time" for task in pending]

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from server.arrival import asked_timeout_s
+from calculators.http_payload import RequestError
 from server.backend import Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
@@ -51,7 +52,10 @@ async def call_graph(request: web.Request) -> web.StreamResponse:
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:
-    """GET /v1/models and /v3/models: every servable, with its state, and every adapter that requests can name."""
+    """GET /v1/models and /v3/models: every servable, with its state, and every adapter that requests can name.
+
+    What is not served any more is not among them.
+    """
     servables = request.app[SERVABLES]
     models = [_model(servables, servable, servable.name) for servable in servables]
     models += [_model(servables, servable, alias) for alias, servable in sorted(servables.aliases.items())]
@@ -65,11 +69,21 @@ async def retrieve_model(request: web.Request) -> web.StreamResponse:
     return json_response(_model(servables, servables.find(name), name))
 
 
+async def refuse_empty_id(request: web.Request) -> web.StreamResponse:
+    """GET /v1/models/ and /v3/models/: an id is missing."""
+    raise RequestError(
+        "There is no model id after models/; GET /v3/models, without the slash, lists the models.",
+        status=404,
+        param="model",
+        code="model_not_found",
+    )
+
+
 def _model(servables: Servables, servable: Servable, name: str) -> dict[str, str | int]:
     described: dict[str, str | int] = {
         "id": name,
         "object": "model",
-        "created": servable.spec.created,
+        "created": servable.created,
         "owned_by": OWNER,
         "state": servable.state,
     }
@@ -78,6 +92,8 @@ def _model(servables: Servables, servable: Servable, name: str) -> dict[str, str
     reason = servables.trouble(servable)
     if reason is not None:
         described["reason"] = reason
+    if servable.reload_problem is not None:
+        described["reload_problem"] = servable.reload_problem
     gap = None if servable.handle is None else http_gap(servable.handle.interface)
     if gap is not None:
         described["note"] = f"The graph {gap}."

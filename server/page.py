@@ -13,7 +13,7 @@ from aiohttp import web
 
 from server.interface import http_gap
 from server.keys import SERVABLES
-from server.servables import Servable, Servables, State
+from server.servables import Servable, Servables
 
 EXAMPLE_PROMPT = "a red circle on a blue background"
 _HEADERS = {
@@ -56,13 +56,17 @@ def curl_line(base_url: str, model: str) -> str:
 def _summary(servables: Servables) -> str:
     if not len(servables):
         return "No model is served: no folder with a graph.pbtxt was found."
-    usable = sum(servable.state is State.AVAILABLE and servables.trouble(servable) is None for servable in servables)
+    usable = sum(map(servables.usable, servables))
     return f"{usable} of {len(servables)} {'model' if len(servables) == 1 else 'models'} can be used."
 
 
 def _row(servables: Servables, servable: Servable) -> str:
     running, waiting = servables.occupancy(servable)
-    texts = [servables.trouble(servable)]
+    problem = servable.reload_problem
+    texts = [
+        servables.trouble(servable),
+        None if problem is None else f"The newest version cannot be served: {problem}",
+    ]
     gap = None if servable.handle is None else http_gap(servable.handle.interface)
     texts += [None if gap is None else f"The graph {gap}."]
     reason = "".join(f"<pre>{escape(text)}</pre>" for text in texts if text is not None)

@@ -57,6 +57,7 @@ class Repository:
             SettingsError: the config.json says something that cannot be.
             OSError: the folder cannot be read.
         """
+        models_dir(self._folder)  # one that is missing, such as a drive that is not mounted, is not an empty one
         config = read_config_file(self._folder)
         found = find_servables(self._folder)
         warnings = [] if found else [f"no {GRAPH_FILE} in or below {self._folder}: there is nothing to serve"]

@@ -126,9 +126,7 @@ async def _say_when_loaded(servables: Servables, url: str, folder: Path | None) 
 
 
 def _nothing_to_serve(folder: Path | None) -> str:
-    text = (
-        f"There is no {GRAPH_FILE} in or below {folder}: nothing is served. Put a model's folder there and start again"
-    )
+    text = f"There is no {GRAPH_FILE} in or below {folder}: nothing is served. Put a model's folder there"
     with contextlib.suppress(FileNotFoundError):
         return (
             f"{text}, or serve the model that comes with graph-runtime:\n"

@@ -117,6 +117,15 @@ class Settings:
             "FILE[,FILE...]",
         ),
     )
+    file_system_poll_wait_seconds: float = field(
+        default=1.0,
+        metadata=_about(
+            "changed graphs, model files and config.json are taken up when they have been still for so long; 0 takes them up "
+            "on POST /v1/config/reload alone",
+            _seconds,
+            "SECONDS",
+        ),
+    )
     rest_port: int = field(default=8000, metadata=_about("TCP port for HTTP; 0 takes any free one", _port, "PORT"))
     rest_bind_address: str = field(
         default="127.0.0.1",

@@ -291,7 +291,8 @@ Serve = Callable[..., Awaitable[Client]]
 def serve(aiohttp_client: AiohttpClient, models: Models) -> Serve:
     """Starts a server for the model folder on the loopback; returns a client when nothing loads any more."""
 
-    async def start(*, settled: bool = True, clock: Clock | None = None, **settings: Any) -> Client:
+    async def start(*, settled: bool = True, clock: Clock | None = None, **given: Any) -> Client:
+        settings = {"file_system_poll_wait_seconds": 0.0, **given}  # only tests of hot reload need the watcher
         client = await aiohttp_client(build_app(Settings(models=models.folder, **settings), clock))
         if settled:
             await client.app[SERVABLES].settled.wait()
