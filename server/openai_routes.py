@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from server.arrival import asked_timeout_s
 from calculators.http_payload import RequestError
+from server.arrival import asked_timeout_s
 from server.backend import Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
