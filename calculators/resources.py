@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import GraphSource
 from graph_runtime.errors import Problem, raise_problems
@@ -31,6 +32,9 @@ class Closable(Protocol):
 
     def trouble(self) -> dict[str, str]:
         """Node name -> why it cannot work at present; without those that can."""
+
+    def statistics(self) -> dict[str, ImageStatistics]:
+        """Node name -> what has been done for it so far."""
 
     def aliases(self) -> tuple[str, ...]:
         """Further names under which requests may ask for the graph."""
@@ -61,6 +65,10 @@ class Resources:
     def trouble(self) -> dict[str, str]:
         """Node name -> why it cannot work at present, for anybody to read; empty when all is well."""
         return {name: why for each in self._loaded for name, why in each.trouble().items()}
+
+    def statistics(self) -> dict[str, ImageStatistics]:
+        """Node name -> what has been done for it since it was loaded; of nodes that share a model, under the first one's name."""
+        return {name: record for each in self._loaded for name, record in each.statistics().items()}
 
     def aliases(self) -> tuple[str, ...]:
         """Further names under which requests may ask for the graph: those of LoRA adapters."""

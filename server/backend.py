@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from calculators.http_payload import RequestError
+from calculators.statistics import ImageStatistics
 from server.discovery import ServableSpec
 from server.interface import GraphInterface
 
@@ -158,6 +159,10 @@ class Backend(Protocol):
 
     def occupancy(self, handle: Handle) -> Occupancy:
         """How busy a servable is."""
+        ...
+
+    def statistics(self) -> Mapping[str, Mapping[str, ImageStatistics]]:
+        """Servable -> node -> what its models have done since the start of the server, in all versions of the servable."""
         ...
 
     def trouble(self, handle: Handle) -> str | None:

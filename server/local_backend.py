@@ -6,15 +6,17 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from calculators import Resources, load_resources
 from calculators.image_gen.request_rules import ImageStore, RequestSettings
+from calculators.statistics import ImageStatistics
 from graph_runtime import Plan
 from graph_runtime.errors import raise_problems
 from server.arrival import too_late
@@ -60,6 +62,8 @@ class LocalBackend:
         self._slots = asyncio.Semaphore(settings.run_threads)
         self._loaded: dict[int, Loaded] = {}
         self._closing: dict[int, asyncio.Task[None]] = {}
+        self._done_before: dict[str, dict[str, ImageStatistics]] = {}
+        """What unloaded versions have done: a counter does not go back when a servable is loaded anew."""
         self._runs: set[LocalRun] = set()
         self._keys = itertools.count(1)
         self._stopped: StoppedError | None = None
@@ -149,6 +153,13 @@ class LocalBackend:
         running = min(sum(run.started for run in runs), handle.limits.at_once)
         return Occupancy(running, len(runs) - running)
 
+    def statistics(self) -> Mapping[str, Mapping[str, ImageStatistics]]:
+        """What the resources say, those that are gone included."""
+        found = {name: dict(nodes) for name, nodes in self._done_before.items()}
+        for loaded in self._loaded.values():
+            _add_up(found, loaded.name, loaded.resources.statistics())
+        return found
+
     def trouble(self, handle: Handle) -> str | None:
         """What the resources say."""
         loaded = self._loaded.get(handle.key)
@@ -163,7 +174,10 @@ class LocalBackend:
             await asyncio.shield(closing)
         finally:
             if closing.done():  # else whoever waited was cancelled, and close() waits for it
-                self._loaded.pop(handle.key, None)
+                loaded = self._loaded.pop(handle.key, None)
+                if loaded is not None:
+                    gone = {node: replace(record, lanes={}) for node, record in loaded.resources.statistics().items()}
+                    _add_up(self._done_before, loaded.name, gone)
                 self._closing.pop(handle.key, None)
 
     def _close_resources(self, key: int) -> asyncio.Task[None]:
@@ -206,6 +220,12 @@ class LocalBackend:
         self._loaded.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
         return late
+
+
+def _add_up(found: dict[str, dict[str, ImageStatistics]], name: str, nodes: Mapping[str, ImageStatistics]) -> None:
+    mine = found.setdefault(name, {})
+    for node, record in nodes.items():
+        mine[node] = mine.get(node, ImageStatistics()) + record
 
 
 def _limits(spec: ServableSpec, lanes: int | None, settings: Settings) -> tuple[int, Limits]:

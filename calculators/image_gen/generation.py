@@ -134,7 +134,8 @@ class GenerationResult:
         output_format: ``png``, ``jpeg`` or ``webp``.
         num_inference_steps: the steps that were run; see ``engine`` for when this differs from what was asked.
         prompt_tokens: tokens of the prompts as the model's first tokenizer counts them; None where it does not tell.
-        generate_s, encode_s: seconds spent in OpenVINO GenAI and in encoding.
+        stage_s: seconds spent in each stage that took place: ``read`` (uploads become pixels), ``text_encode``, ``vae_encode``
+            (pixels become latents), ``denoise`` (the steps), ``vae_decode``, ``write`` (pixels become files).
     """
 
     images: tuple[bytes, ...]
@@ -144,8 +145,7 @@ class GenerationResult:
     output_format: str
     num_inference_steps: int
     prompt_tokens: int | None = None
-    generate_s: float = 0.0
-    encode_s: float = 0.0
+    stage_s: Mapping[str, float] = field(default_factory=dict)
 
     def to_message(self) -> tuple[dict[str, Any], bytes]:
         """JSON values and one block of bytes (the pictures, one after the other)."""

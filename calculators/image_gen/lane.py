@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
+from calculators.http_payload import RequestError
 from calculators.image_gen.errors import (
     NOT_STARTED,
     LoadError,
@@ -37,6 +38,7 @@ from calculators.image_gen.generation import (
 )
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings
+from calculators.statistics import ImageStatistics
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +88,9 @@ class Lane(Protocol):
     def describe(self) -> dict[str, Any]:
         """What the lane is and does, as JSON values."""
 
+    def statistics(self) -> ImageStatistics:
+        """What it has done so far."""
+
     def close(self) -> None:
         """Give the model back. Who waits or runs gets an error. Closing twice is fine."""
 
@@ -96,6 +101,7 @@ class Job:
     def __init__(self, request: GenerationRequest, on_step: OnStep | None, on_partial: OnPartial | None) -> None:
         self.request = request
         self.cancellation = Cancellation()
+        self.steps_done = 0
         self._on_step = on_step
         self._on_partial = on_partial
         self._ended = threading.Event()
@@ -129,6 +135,7 @@ class Job:
 
     def step(self, done: int, total: int) -> None:
         """Tell the caller about a step. What the caller's function raises is logged, and ends the reports, not the generation."""
+        self.steps_done = done
         on_step = self._on_step
         if on_step is None or self.ended:
             return
@@ -171,6 +178,9 @@ class QueuedLane(ABC):
         self._running: Job | None = None
         self._closed = False
         self._served = 0
+        self._statistics = ImageStatistics()
+        self._restarts = 0
+        """How often the engine was loaded anew after a failure."""
         self.loaded: dict[str, Any] = {}
         """What the engine says of itself."""
         self._reason = ""
@@ -213,16 +223,29 @@ class QueuedLane(ABC):
         with self._changed:
             about: dict[str, Any] = {
                 "kind": self.kind,
-                "state": "closed" if self._closed else "busy" if self._running is not None else "idle",
+                "state": self._state,
                 "waiting": len(self._waiting),
                 "served": self._served,
                 "loaded": self.loaded,
             }
-            if self._reason and not self._closed:
-                about.update(state="broken", reason=self._reason)
-            elif self._unloaded and about["state"] == "idle":
-                about["state"] = "unloaded"
-            return about
+            return about | ({"reason": self._reason} if about["state"] == "broken" else {})
+
+    @property
+    def _state(self) -> str:
+        """With the lock held."""
+        if self._closed:
+            return "closed"
+        if self._reason:
+            return "broken"
+        if self._running is not None:
+            return "busy"
+        return "unloaded" if self._unloaded else "idle"
+
+    def statistics(self) -> ImageStatistics:
+        """See :class:`Lane`."""
+        with self._changed:
+            running = self._running.steps_done if self._running is not None else 0
+            return self._statistics + ImageStatistics(lanes={self._state: 1}, steps=running, restarts=self._restarts)
 
     @property
     def trouble(self) -> str | None:
@@ -313,6 +336,7 @@ class QueuedLane(ABC):
             with self._changed:
                 self._running = None
                 self._served += 1
+                self._statistics = _counted(self._statistics, job, outcome)
                 self._note_idle()
             job.end(outcome)
         return True
@@ -320,6 +344,15 @@ class QueuedLane(ABC):
     def _note_idle(self) -> None:
         if self._idle is not None:
             self._idle_since = self._idle.clock()
+
+
+def _counted(so_far: ImageStatistics, job: Job, outcome: GenerationResult | BaseException) -> ImageStatistics:
+    if job.cancelled():
+        return so_far.after_request("cancelled", job.steps_done)
+    if isinstance(outcome, GenerationResult):
+        return so_far.after_pictures(len(outcome.images), job.steps_done, outcome.stage_s)
+    refused = isinstance(outcome, RequestError) and outcome.status < 500
+    return so_far.after_request("refused" if refused else "failed", job.steps_done)
 
 
 class Engine(Protocol):
@@ -389,6 +422,7 @@ class ThreadLane(QueuedLane):
             _log.error("%s: the engine could not be loaded again: %s", self.name, error)
             raise unavailable_error(NOT_STARTED) from error
         self._reason = ""
+        self._restarts += not self._unloaded
         self._unloaded = False
         self.loaded = engine.about()
         return engine

@@ -10,6 +10,7 @@ from typing import Any, Final
 from calculators.image_gen.errors import cancelled_error, closed_error
 from calculators.image_gen.generation import GenerationRequest, GenerationResult, OnCancel, OnPartial, OnStep
 from calculators.image_gen.lane import Lane
+from calculators.statistics import ImageStatistics, total
 
 _LOOK_AGAIN_S: Final = 1.0
 """How often who waits looks at free lanes that cannot draw: a lane that has mended itself tells nobody."""
@@ -107,6 +108,10 @@ class LaneGroup:
             "served": sum(lane["served"] for lane in lanes),
             "lanes": lanes,
         }
+
+    def statistics(self) -> ImageStatistics:
+        """Those of its lanes, added up."""
+        return total(lane.statistics() for lane in self._lanes)
 
     def close(self) -> None:
         """Close all lanes; who waits gets an error."""

@@ -18,6 +18,7 @@ from calculators.image_gen.options import MODELS_PATH_MISSING, CheckedOptions, L
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.process_lane import ProcessLane, Supervision
 from calculators.image_gen.request_rules import RequestSettings
+from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import find_options
@@ -63,6 +64,13 @@ class LoadedModels:
     def trouble(self) -> dict[str, str]:
         """Node name -> why its model cannot draw anything at present; without those that can."""
         return {name: each.trouble for name, each in self._pipelines.items() if each.trouble is not None}
+
+    def statistics(self) -> dict[str, ImageStatistics]:
+        """Node name -> what its model's lanes have done; of nodes that share a model, the first one's name."""
+        first: dict[int, str] = {}
+        for name, each in self._pipelines.items():
+            first.setdefault(id(each.lane), name)
+        return {name: self._pipelines[name].lane.statistics() for name in first.values()}
 
     def aliases(self) -> tuple[str, ...]:
         """The names of LoRA adapters and their blends, which requests may use in the place of the model's."""

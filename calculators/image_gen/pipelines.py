@@ -27,6 +27,7 @@ class Pipelines:
     Attributes:
         settings: the node's options.
         model: what the model folder says.
+        lane: who draws.
         rules: both, and what the server adds, for ``request.parse_request``.
     """
 
@@ -43,7 +44,7 @@ class Pipelines:
         self.settings = settings
         self.model = model
         self.rules = RequestRules(settings, model, requests or RequestSettings())
-        self._lane = lane
+        self.lane = lane
         self._on_step = on_step
         self._choose_seed = choose_seed
 
@@ -69,14 +70,12 @@ class Pipelines:
         """
         if request.rng_seed is None:
             request = replace(request, rng_seed=self._choose_seed())
-        return self._lane.generate(
-            request, on_cancel=on_cancel, on_step=on_step or self._on_step, on_partial=on_partial
-        )
+        return self.lane.generate(request, on_cancel=on_cancel, on_step=on_step or self._on_step, on_partial=on_partial)
 
     @property
     def trouble(self) -> str | None:
         """Why nothing can be drawn at present; None if it can."""
-        return self._lane.trouble
+        return self.lane.trouble
 
     def describe(self) -> dict[str, Any]:
         """What can be asked of the node, and how its lane is, as JSON values."""
@@ -97,5 +96,5 @@ class Pipelines:
             "max_num_images_per_prompt": settings.max_num_images_per_prompt,
             "default_num_inference_steps": settings.default_num_inference_steps,
             "max_num_inference_steps": settings.max_num_inference_steps,
-            "lane": self._lane.describe(),
+            "lane": self.lane.describe(),
         }

@@ -109,7 +109,6 @@ class ProcessLane(QueuedLane):
         self._supervision = supervision or Supervision()
         self._child: _Child | None = None
         self._starting: _Child | None = None
-        self._restarts = 0
         self._failed_starts = 0
         self._next_attempt = 0.0
         self._child = self._start_child()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from calculators.statistics import ImageStatistics
 from server import local_backend
 from server.keys import SERVABLES
 
@@ -20,11 +21,16 @@ PATH = "/v3/images/generations"
 class _Resources:
     """Stands in for loaded models; the aliases are what a file beside the graph says."""
 
+    at_once = None
+
     def __init__(self, base_dir: Path) -> None:
         file = base_dir / "aliases"
         self.side_packets: dict[str, Any] = {}
         self.at_once: int | None = None
         self._aliases = tuple(file.read_text().split()) if file.exists() else ()
+
+    def statistics(self) -> dict[str, ImageStatistics]:
+        return {}
 
     def aliases(self) -> tuple[str, ...]:
         return self._aliases

@@ -27,6 +27,7 @@ from calculators.image_gen.options import LoadSettings, NodeSettings
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.request_rules import RequestSettings
 from calculators.image_gen.resolution import Resolution
+from calculators.statistics import ImageStatistics
 from server import local_backend
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class DrawingLane:
             images, tuple(range(request.num_images)), request.width, request.height, request.output_format, 5, 7
         )
 
+    def statistics(self) -> ImageStatistics:
+        return ImageStatistics()
+
     def describe(self) -> dict[str, Any]:
         return {}
 
@@ -84,6 +88,11 @@ class _Resources:
         settings = NodeSettings(LoadSettings("/m", ("CPU",)), Resolution(512, 512), None, 10, 20, 100)
         pipelines = Pipelines(settings, model, lane, requests=requests)
         self.side_packets = {"pipes": {"ImageGenExecutor": pipelines}}
+
+    at_once = None
+
+    def statistics(self) -> dict[str, ImageStatistics]:
+        return {}
 
     def aliases(self) -> tuple[str, ...]:
         return ()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from calculators.http_payload import HttpPayload
+from calculators.statistics import ImageStatistics
 from graph_runtime import Calculator, CalculatorContext, CalculatorContract, GraphError, register_calculator
 from server import local_backend
 from server.backend import Handle, RunRequest, StoppedError
@@ -34,6 +35,9 @@ class _Resources:
         self.closed = threading.Event()
         self.may_close = threading.Event()
         self.may_close.set()
+
+    def statistics(self) -> dict[str, ImageStatistics]:
+        return {"gen": ImageStatistics(lanes={"closed" if self.closed.is_set() else "idle": 1}, images=3)}
 
     def aliases(self) -> tuple[str, ...]:
         return ()
@@ -102,6 +106,27 @@ async def test_a_run_gives_the_packets_of_the_graph_as_events_in_order(models: M
     handle = await backend.load(_spec(models))
     assert await _run(backend, handle) == [("output", f'{{"number": {number}}}', number) for number in range(3)]
     assert await backend.close() == []
+
+
+async def test_what_a_model_has_done_is_still_counted_when_its_servable_is_loaded_anew(
+    models: Models, resources: _Resources
+) -> None:
+    models.add("answers", "HttpAnswers")
+    backend = LocalBackend(Settings())
+    old, new = await backend.load(_spec(models)), await backend.load(_spec(models))
+    both = backend.statistics()["answers"]["gen"]
+    assert (both.images, both.lanes) == (6, {"idle": 2})
+    resources.may_close.clear()
+    unloading = asyncio.create_task(backend.unload(old))
+    await asyncio.sleep(0)
+    assert backend.statistics()["answers"]["gen"].images == 6
+    resources.may_close.set()
+    await unloading
+    assert backend.statistics()["answers"]["gen"].images == 6
+    await backend.unload(new)
+    gone = backend.statistics()["answers"]["gen"]
+    assert (gone.images, gone.lanes) == (6, {})
+    await backend.close()
 
 
 async def test_handles_and_specifications_can_be_sent_to_another_process(models: Models) -> None:

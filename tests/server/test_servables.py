@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from calculators.http_payload import RequestError
+from calculators.statistics import ImageStatistics
 from graph_runtime import GraphError
 from server.backend import Event, Feed, Handle, Occupancy, Refused, RunRequest
 from server.discovery import ServableSpec
@@ -81,6 +82,9 @@ class FakeBackend:
 
     def occupancy(self, handle: Handle) -> Occupancy:
         return Occupancy(0, 0)
+
+    def statistics(self) -> dict[str, dict[str, ImageStatistics]]:
+        return {}
 
     def trouble(self, handle: Handle) -> str | None:
         return None

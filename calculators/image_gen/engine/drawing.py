@@ -20,6 +20,7 @@ from calculators.image_gen.engine.lora import Adapters
 from calculators.image_gen.engine.noise import noise_of
 from calculators.image_gen.engine.previews import Decode, Previews, load_decoder
 from calculators.image_gen.engine.reasons import readable
+from calculators.image_gen.engine.stages import stage_times, steps_run
 from calculators.image_gen.engine.tokens import TokenCounter
 from calculators.image_gen.engine.watch import Watch
 from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
@@ -66,6 +67,7 @@ class _Drawing:
         at: the first of the pictures that are drawn in this turn.
         previews: makes the partial images of this turn, if any are wanted.
         arguments: for ``generate``: uploads and adapters.
+        stage_s: seconds spent in each stage so far.
     """
 
     request: GenerationRequest
@@ -79,6 +81,11 @@ class _Drawing:
     at: int = 0
     previews: Previews | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    stage_s: dict[str, float] = field(default_factory=dict)
+
+    def spend(self, stage: str, seconds: float) -> None:
+        """Add to the time of a stage."""
+        self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
 
     def step(self, done: int, total: int) -> None:
         """Report a step of this turn among those of all turns."""
@@ -148,9 +155,7 @@ class Engine:
         seeds = picture_seeds(request)
         turns = [seeds] if drawing.picture is None else [(seed,) for seed in seeds]
         images: list[bytes] = []
-        generate_s = encode_s = 0.0
         for turn in turns:
-            started = time.perf_counter()
             drawing.at = len(images)
             drawing.previews = self._previews(drawing, on_partial)
             try:
@@ -158,10 +163,12 @@ class Engine:
             finally:
                 if drawing.previews is not None:
                     drawing.previews.end()
+            for stage, seconds in stage_times(drawing.pipeline).items():
+                if stage != "vae_encode" or drawing.picture is not None:
+                    drawing.spend(stage, seconds)
             drawn = time.perf_counter()
             images += [drawing.finish(each) for each in pixels]
-            generate_s += drawn - started
-            encode_s += time.perf_counter() - drawn
+            drawing.spend("write", time.perf_counter() - drawn)
         return GenerationResult(
             images=tuple(images),
             seeds=seeds,
@@ -170,8 +177,7 @@ class Engine:
             output_format=request.output_format,
             num_inference_steps=drawing.steps,
             prompt_tokens=self._tokens.count(request),
-            generate_s=generate_s,
-            encode_s=encode_s,
+            stage_s=drawing.stage_s,
         )
 
     def _prepared(self, request: GenerationRequest, cancelled: Callable[[], bool], on_step: OnStep) -> _Drawing:
@@ -208,6 +214,7 @@ class Engine:
         drawing = _Drawing(request, pipeline, strength, steps, cancelled, on_step)
         drawing.arguments.update(self._adapters.for_request(request.adapters))
         if request.image is not None:
+            started = time.perf_counter()
             size = Resolution(request.width, request.height)
             drawing.picture = read_picture(request.image, size)
             drawing.arguments.update(image=openvino.Tensor(drawing.picture[np.newaxis]), strength=strength)
@@ -215,6 +222,7 @@ class Engine:
                 drawing.mask = read_mask(request.mask, size)
                 white = np.where(drawing.mask, np.uint8(255), np.uint8(0))
                 drawing.arguments["mask_image"] = openvino.Tensor(white[np.newaxis, ..., np.newaxis])
+            drawing.spend("read", time.perf_counter() - started)
         return drawing
 
     def _fit_text_length(self, length: int) -> None:
@@ -276,7 +284,7 @@ class Engine:
             raise failed_error("the progress callback failed") from watch.error
         if watch.stopped:
             raise cancelled_error()
-        if watch.miscounted or (expected is not None and _steps_run(drawing.pipeline) != expected):
+        if watch.miscounted or (expected is not None and steps_run(drawing.pipeline) != expected):
             return None
         pixels: Pixels = tensor.data
         shape = (len(seeds), request.height, request.width, 3)
@@ -359,8 +367,3 @@ class Engine:
             mask=_WARM_UP_UPLOAD if kind == "inpainting" else None,
             strength=None if kind == "text to image" else 1.0,
         )
-
-
-def _steps_run(pipeline: Any) -> int:
-    """A look back, because the last callbacks of a generation can be missing, and with few steps these are all."""
-    return len(pipeline.get_performance_metrics().raw_metrics.iteration_durations)

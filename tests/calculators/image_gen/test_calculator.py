@@ -24,6 +24,7 @@ from calculators.image_gen.generation import (
 )
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.request_rules import RequestRules, RequestSettings
+from calculators.statistics import ImageStatistics
 from graph_runtime import CalculatorGraph, GraphError, Packet, Plan, StatusCode
 
 MakeRules = Callable[..., RequestRules]
@@ -76,6 +77,9 @@ class FakeLane:
                 on_partial(PartialImage(picture, index, b"early"))
                 self.seen(picture * request.partial_images + index + 1)
         self.late.append(lambda: on_partial(PartialImage(0, 9, b"too late")))
+
+    def statistics(self) -> ImageStatistics:
+        return ImageStatistics()
 
     def describe(self) -> dict[str, Any]:
         return {}

@@ -40,7 +40,7 @@ def test_a_request_survives_the_way_through_a_message(uploads: dict[str, Any], k
 
 @pytest.mark.parametrize("images", [(), (b"one",), (b"", b"\x00\xff", b"three")])
 def test_a_result_survives_the_way_through_a_message(images: tuple[bytes, ...]) -> None:
-    result = GenerationResult(images, tuple(range(len(images))), 64, 32, "png", 5, 7, 0.25, 0.5)
+    result = GenerationResult(images, tuple(range(len(images))), 64, 32, "png", 5, 7, {"denoise": 0.25, "write": 0.5})
     values, block = result.to_message()
     assert GenerationResult.from_message(json.loads(json.dumps(values)), block) == result
 

@@ -132,6 +132,39 @@ def test_requests_are_served_in_the_order_they_came_one_at_a_time(
     assert engine.threads == {"image lane test"}
 
 
+def test_a_lane_counts_how_requests_end_and_the_steps_of_the_one_that_runs(
+    lane: ThreadLane, engine: ScriptedEngine, callers: ThreadPoolExecutor
+) -> None:
+    lane.generate(request("a", steps=3))
+    for prompt in ("fail", "spoil"):
+        with pytest.raises(RequestError):
+            lane.generate(request(prompt))
+    lane.generate(request("b"))
+    counted = lane.statistics()
+    assert counted.requests == {"done": 2, "failed": 2}
+    assert (counted.images, counted.steps, counted.restarts) == (2, 6, 1)
+    assert counted.lanes == {"idle": 1}
+
+    cancellation = Cancellation()
+    first_step = threading.Event()
+    running = callers.submit(
+        lane.generate,
+        request("hold", steps=9),
+        on_cancel=cancellation.on_cancel,
+        on_step=lambda done, total: first_step.set(),
+    )
+    engine.go_on.release()
+    assert first_step.wait(WAIT_S)
+    assert (lane.statistics().steps, lane.statistics().lanes) == (7, {"busy": 1})
+    cancellation.cancel()
+    with pytest.raises(GenerationCancelledError):
+        running.result(WAIT_S)
+    engine.go_on.release()
+    lane.generate(request("c"))  # the lane has counted the other one before it takes this one
+    assert lane.statistics().requests == {"done": 3, "failed": 2, "cancelled": 1}
+    assert lane.statistics().steps == 8
+
+
 def test_steps_reach_the_caller(lane: ThreadLane) -> None:
     steps: list[tuple[int, int]] = []
     lane.generate(request("a", steps=3), on_step=lambda done, total: steps.append((done, total)))

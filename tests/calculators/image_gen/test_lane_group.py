@@ -13,6 +13,7 @@ from calculators.http_payload import RequestError
 from calculators.image_gen.errors import GenerationCancelledError
 from calculators.image_gen.generation import Cancellation, GenerationRequest, GenerationResult
 from calculators.image_gen.lane_group import LaneGroup
+from calculators.statistics import ImageStatistics
 
 WAIT_S = 20.0
 
@@ -35,6 +36,9 @@ class HeldLane:
             raise RequestError(self.trouble, status=503)
         self.served += 1
         return GenerationResult((f"{self.name} {request.prompt}".encode(),), (0,), 64, 64, "png", 1)
+
+    def statistics(self) -> ImageStatistics:
+        return ImageStatistics()
 
     def describe(self) -> dict[str, Any]:
         state = "broken" if self.trouble is not None else "idle"

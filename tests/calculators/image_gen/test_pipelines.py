@@ -12,6 +12,7 @@ from calculators.image_gen.generation import GenerationRequest, GenerationResult
 from calculators.image_gen.pipelines import Pipelines, random_seed
 from calculators.image_gen.request import parse_request
 from calculators.image_gen.request_rules import RequestRules
+from calculators.statistics import ImageStatistics
 
 MakeRules = Callable[..., RequestRules]
 
@@ -34,6 +35,9 @@ class NotingLane:
     ) -> GenerationResult:
         self.calls.append((request, on_cancel, on_step))
         return GenerationResult((b"x",), (request.rng_seed or 0,), 64, 64, "png", 1)
+
+    def statistics(self) -> ImageStatistics:
+        return ImageStatistics()
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "noting"}

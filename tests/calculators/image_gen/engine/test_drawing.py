@@ -35,7 +35,8 @@ def test_a_picture_shows_what_was_asked_for(engine: Any) -> None:
     result = draw(engine)
     assert (result.width, result.height, result.output_format, result.seeds) == (64, 64, "png", (7,))
     assert result.num_inference_steps == 20
-    assert result.generate_s > 0
+    assert {"text_encode", "denoise", "vae_decode", "write"} == set(result.stage_s)
+    assert result.stage_s["denoise"] > 0
     assert is_red_circle_on_blue(result.images[0])
     other = draw(engine, request("a green square on a black background"))
     assert not is_red_circle_on_blue(other.images[0])
