@@ -7,9 +7,13 @@ from pathlib import Path
 
 from calculators import check_resources, notes_on_resources
 from graph_runtime import GraphError, Plan, Problem, register_options
-from server.discovery import GRAPH_FILE, ServableSpec, find_servables, graph_servable
+from server.discovery import GRAPH_FILE, ServableSpec, graph_servable
+from server.graph_checks import graph_problems
+from server.graph_queue import read_graph_queue
 from server.graph_source import plan_servable, read_servable
 from server.interface import http_gap, interface_of, no_nodes
+from server.repository import Scan, scan_config, scan_folder
+from server.settings import SettingsError
 from server.terminal import complain, say
 
 
@@ -17,8 +21,8 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
     """Print every problem of every graph, one a line, or that a graph is ok; after it notes on what could be better.
 
     Returns:
-        The exit code: 0 without problems (notes are none), 1 with some, 2 if a path is not there or has no graph, or an options
-            file is broken.
+        The exit code: 0 without problems (notes are none), 1 with some, of a config.json too, 2 if a path is not there or has no
+            graph, or an options file is broken.
     """
     try:
         for options_file in options_proto:
@@ -27,21 +31,31 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
         complain("check", str(error))
         return 2
     specs: list[ServableSpec] = []
+    problems: list[str] = []
+    notes: list[str] = []
     for path in paths:
-        found = _servables(path)
-        if not found:
+        try:
+            scan = _scan(path)
+        except SettingsError as error:
+            problems.append(str(error))
+            continue
+        if not scan.specs and not scan.failures:
             missing = f"there is no {GRAPH_FILE} in or below {path}" if path.exists() else f"{path} does not exist"
             complain("check", missing)
             return 2
-        specs += found
-    correct = True
-    for graph_file, spec in {spec.shown_file: spec for spec in specs}.items():
-        problems, notes, plan = _look_at(spec)
-        correct = correct and not problems
+        specs += scan.specs
+        problems += [*scan.failures.values(), *scan.errors]
+        notes += scan.warnings
+    for line in [*problems, *(f"note: {note}" for note in notes)]:
+        say(line)
+    correct = not problems
+    for file, spec in {spec.shown_file: spec for spec in specs}.items():
+        found, remarks, plan = _look_at(spec)
+        correct = correct and not found
         gap = None if plan is None else http_gap(interface_of(plan))
-        ok = f"{graph_file}: ok" if gap is None else f"{graph_file}: ok; it {gap}"
-        say("\n".join(_lines(problems, graph_file)) or ok)
-        for note in _lines(notes, graph_file):
+        ok = f"{file}: ok" if gap is None else f"{file}: ok; it {gap}"
+        say("\n".join(_lines(found, file)) or ok)
+        for note in _lines(remarks, file):
             say(f"note: {note}")
     return 0 if correct else 1
 
@@ -59,16 +73,24 @@ def _look_at(spec: ServableSpec) -> tuple[list[Problem], list[Problem], Plan | N
         source = read_servable(spec, keep_problems=True)
     except GraphError:  # so broken that the Plan has told all that there is to tell
         return found, [], plan
-    found += check_resources(source, spec.base_dir)
-    return list(dict.fromkeys(found)), notes_on_resources(source, spec.base_dir), plan
+    queue = read_graph_queue(source)
+    found += [*graph_problems(source), *queue.problems, *check_resources(source, spec.base_dir)]
+    return list(dict.fromkeys(found)), [*queue.warnings, *notes_on_resources(source, spec.base_dir)], plan
 
 
 def _problems_in(error: GraphError) -> list[Problem]:
     return list(error.problems) or [Problem(error.message, error.code, error.place, error.node)]
 
 
-def _servables(path: Path) -> list[ServableSpec]:
-    return [graph_servable(path.name, path)] if path.is_file() else find_servables(path)
+def _scan(path: Path) -> Scan:
+    """What there is to check: a graph file, what a config.json lists, or what is in and below a folder.
+
+    Raises:
+        SettingsError: a config.json says something that cannot be.
+    """
+    if not path.is_file():
+        return scan_folder(path)
+    return scan_config(path) if path.suffix == ".json" else Scan((graph_servable(path.name, path),))
 
 
 def _lines(problems: Sequence[Problem], graph_file: Path) -> Iterator[str]:

@@ -30,6 +30,8 @@ A model folder looks like this; each graph is served under the path of its folde
     models/
       shapes/graph.pbtxt             model name "shapes"
       OpenVINO/sd15/graph.pbtxt      model name "OpenVINO/sd15"
+      OpenVINO/flux/model_index.json an image model; a graph is made for it
+      config.json                    more models and settings, if you like (docs/serving.md)
 """
 
 GENERATE_HELP = """\
@@ -43,7 +45,8 @@ Make a picture from a text, without a server: the model's graph runs once in thi
 CHECK_HELP = """\
 Check graphs without running them: the text, the wiring, the options.
 
-Each PATH is a graph file, a model folder, or a folder of model folders. Every problem is printed as
+Each PATH is a graph file, a model folder, a folder of model folders (with its config.json), or a config.json.
+Every problem is printed as
     file:line:column: node "name": what is wrong; what to do
 """
 
@@ -165,7 +168,7 @@ def _add_serve(commands: Any) -> None:
         shown = "" if setting.default in (None, ()) else f" (default: {setting.default})"
         _add_flag(
             parser,
-            f"--{setting.name}",
+            *(f"--{name}" for name in (setting.name, *setting.metadata["aliases"])),
             dest=setting.name,
             metavar=setting.metadata["metavar"],
             type=_type(setting.metadata["parse"]),

@@ -1,23 +1,23 @@
-"""Where the graphs are: the model folder, and what is in it.
-
-Needs the standard library alone: ``graph-runtime check`` uses it too.
-"""
+"""Where the graphs are: the model folder, and what is in it."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, TypeAlias
 
-from server.config_file import ModelSettings
+from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
+from server.model_settings import ModelSettings
 
-GRAPH_FILE = "graph.pbtxt"
-MODEL_INDEX = "model_index.json"
-_MAX_DEPTH = 16
+Warn: TypeAlias = Callable[[str], None]
+"""Called with a sentence for the operator."""
 
-_log = logging.getLogger("graph_runtime.server")
+GRAPH_FILE: Final = "graph.pbtxt"
+MODEL_INDEX: Final = "model_index.json"
+_MAX_DEPTH: Final = 16
+_CLASSIC_MODELS: Final = ("*.xml", "*.onnx", "*.pdmodel", "*.tflite", "saved_model.pb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def bundled_models_dir() -> Path:
     package = Path(__file__).resolve().parent
     places = (package / "_bundled" / "models", package.parent / "examples" / "models")
     for place in places:
-        if next(_graph_files(place), None) is not None:
+        if next(_files(place, lambda line: None), None) is not None:
             return place
     raise FileNotFoundError(
         "the model that comes with graph-runtime is missing from this installation "
@@ -94,34 +94,92 @@ def models_dir(given: Path | None) -> Path:
     return given.absolute()
 
 
-def find_servables(folder: Path) -> list[ServableSpec]:
-    """Every graph in the model folder, sorted by name.
+def find_servables(folder: Path, warn: Warn) -> list[ServableSpec]:
+    """Every graph in the model folder, and every image model without one, sorted by name.
 
     A folder that holds a graph.pbtxt is named by its path relative to ``folder``, with ``/``; ``folder`` itself, if it
-    holds one, by its own name. Hidden folders are left out; links to folders are followed, but never in a circle.
+    holds one, by its own name. So is a folder with a model_index.json in OpenVINO format, unless it lies in the folder of a
+    graph, to which it then belongs. Hidden folders are left out; links to folders are followed, but never in a circle.
+
+    Args:
+        folder: where to look.
+        warn: called with a sentence for each thing that looks like one, and is not served.
     """
     found: dict[str, ServableSpec] = {}
-    for graph_file in _graph_files(folder):
-        relative = graph_file.parent.relative_to(folder).as_posix()
+    for file in _files(folder, warn):
+        relative = file.parent.relative_to(folder).as_posix()
         name = folder.resolve().name if relative == "." else relative
         try:
             name.encode()
-            spec = graph_servable(name, graph_file)
-        except (UnicodeEncodeError, OSError) as error:
-            _log.warning("%r is not served: %s", os.fspath(graph_file), error)
+            spec = graph_servable(name, file) if file.name == GRAPH_FILE else model_servable(name, file.parent)
+        except (UnicodeEncodeError, OSError, ValueError) as error:
+            warn(f"{os.fspath(file)!r} is not served: {error}")
             continue
         if name in found:
-            _log.warning("%s is not served: %s has the name %r already", graph_file, found[name].graph_file, name)
+            warn(f"{file} is not served: {found[name].shown_file} has the name {name!r} already")
             continue
         found[name] = spec
     return [found[name] for name in sorted(found)]
 
 
-def _graph_files(folder: Path) -> Iterator[Path]:
-    """The graph files in and below a folder; a folder that is its own ancestor (by links) is entered once."""
-    pending: list[tuple[Path, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+def servable_in(folder: Path, name: str, device: str = "", plugin_config: str = "") -> ServableSpec:
+    """The servable of one folder: its graph.pbtxt, that of its version 1, or the image model that it holds.
+
+    Args:
+        folder: the folder.
+        name: the model name of requests.
+        device, plugin_config: for an image model without a graph; as options of a graph.
+
+    Raises:
+        OSError, ValueError: there is none; the text says what there is instead, and does not name the folder.
+    """
+    for graph_file in (folder / GRAPH_FILE, folder / "1" / GRAPH_FILE):
+        if graph_file.is_file():
+            return graph_servable(name, graph_file)
+    if (folder / MODEL_INDEX).is_file():
+        return model_servable(name, folder, device, plugin_config)
+    if not folder.is_dir():
+        raise FileNotFoundError("there is no such folder")
+    text = f"the folder has neither a {GRAPH_FILE} nor a {MODEL_INDEX}"
+    if any(any(folder.glob(f"[0-9]*/{pattern}")) for pattern in _CLASSIC_MODELS):
+        raise FileNotFoundError(
+            f"{text}, but a classic model: only graphs are served, one that uses the model could be"
+        )
+    raise FileNotFoundError(text)
+
+
+def model_servable(name: str, folder: Path, device: str = "", plugin_config: str = "") -> ServableSpec:
+    """The spec of an image model, with a graph that is made for it and stands in no file.
+
+    Args:
+        name, folder, device, plugin_config: as for ``servable_in``.
+
+    Raises:
+        OSError: the folder cannot be read.
+        ValueError: what is in the folder cannot draw.
+    """
+    from calculators.image_gen.graph_text import graph_text
+    from calculators.image_gen.recognise import is_image_model, is_openvino_model
+
+    created = int((folder / MODEL_INDEX).stat().st_mtime)
+    if not is_image_model(folder):
+        raise ValueError("it is no pipeline that makes pictures")
+    if not is_openvino_model(folder):
+        raise ValueError("the model is not in OpenVINO format; make that with optimum-cli export openvino")
+    options = ImageGenCalculatorOptions(models_path="./")
+    if device:
+        options.device = device
+    if plugin_config:
+        options.plugin_config = plugin_config
+    return ServableSpec(name, folder, None, created, graph_text(options))
+
+
+def _files(folder: Path, warn: Warn) -> Iterator[Path]:
+    """The graph files in and below a folder, and the model_index.json of folders that belong to none; a folder that is its own
+    ancestor (by links) is entered once."""
+    pending: list[tuple[Path, frozenset[tuple[int, int]], bool]] = [(folder, frozenset(), False)]
     while pending:
-        place, ancestors = pending.pop()
+        place, ancestors, belongs = pending.pop()
         try:
             status = place.stat()
             with os.scandir(place) as entries:
@@ -130,15 +188,20 @@ def _graph_files(folder: Path) -> Iterator[Path]:
             if identity in ancestors:
                 continue
             if len(ancestors) >= _MAX_DEPTH:
-                _log.warning("%s is more than %d folders deep: not searched for graphs", place, _MAX_DEPTH)
+                warn(f"{place} is more than {_MAX_DEPTH} folders deep: not searched for graphs")
                 continue
         except FileNotFoundError:
             continue  # removed while we looked, or no such folder: nothing to serve there
         except OSError as error:
-            _log.warning("%s cannot be searched for graphs: %s", place, error.strerror)
+            warn(f"{place} cannot be searched for graphs: {error.strerror}")
             continue
+        files = {
+            entry.name for entry in inside if entry.name in (GRAPH_FILE, MODEL_INDEX) and Path(entry.path).is_file()
+        }
+        if GRAPH_FILE in files:
+            yield place / GRAPH_FILE
+        elif MODEL_INDEX in files and not belongs:
+            yield place / MODEL_INDEX
         for entry in inside:
-            if entry.name == GRAPH_FILE and Path(entry.path).is_file():
-                yield Path(entry.path)
-            elif not entry.name.startswith(".") and Path(entry.path).is_dir():
-                pending.append((Path(entry.path), ancestors | {identity}))
+            if not entry.name.startswith(".") and Path(entry.path).is_dir():
+                pending.append((Path(entry.path), ancestors | {identity}, belongs or bool(files)))

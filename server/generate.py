@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,10 +21,11 @@ from calculators import load_resources
 from calculators.http_payload import HttpPayload, Part, RequestError
 from calculators.image_gen.request import EDITS, GENERATIONS
 from graph_runtime import CalculatorGraph, GraphError, Packet
-from server.discovery import GRAPH_FILE, ServableSpec, find_servables, graph_servable, models_dir
+from server.discovery import GRAPH_FILE, ServableSpec, graph_servable, models_dir, servable_in
 from server.graph_source import plan_servable, read_servable
 from server.interface import http_ports, interface_of
 from server.refusal import refusal_in
+from server.repository import scan_folder
 from server.settings import Settings, SettingsError
 from server.terminal import complain, say
 
@@ -113,14 +114,16 @@ def _choose(model: str | None, models: Path | None) -> ServableSpec:
     """The model to use: a folder with a graph or a graph file, a name in the model folder, or the only one there."""
     if model is not None:
         path = Path(model)
-        graph_file = path / GRAPH_FILE if path.is_dir() else path
-        if graph_file.is_file():
-            return graph_servable(graph_file.absolute().parent.name, graph_file)
+        if path.is_file():
+            return graph_servable(path.absolute().parent.name, path)
+        if path.is_dir():
+            with suppress(OSError, ValueError):
+                return servable_in(path, path.resolve().name)
     try:
         folder = models_dir(models)
     except OSError as error:
         raise UsageError(str(error)) from None
-    specs = {spec.name: spec for spec in find_servables(folder)}
+    specs = {spec.name: spec for spec in scan_folder(folder).specs}
     names = ", ".join(specs) or "none"
     if model is None and len(specs) == 1:
         return next(iter(specs.values()))
@@ -163,7 +166,7 @@ def _run(spec: ServableSpec, request: HttpPayload) -> dict[str, Any]:
     interface = interface_of(plan)
     if not interface.makes_images:
         raise UsageError(
-            f"the graph {spec.graph_file} makes no pictures; it has {', '.join(sorted(interface.calculators))}"
+            f"the graph {spec.shown_file} makes no pictures; it has {', '.join(sorted(interface.calculators))}"
         )
     source, sink = http_ports(spec.name, interface)
     answers: list[str] = []

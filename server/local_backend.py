@@ -34,6 +34,8 @@ from server.backend import (
 from server.clock import Clock, SystemClock
 from server.conversation import Conversation
 from server.discovery import ServableSpec
+from server.graph_checks import graph_problems
+from server.graph_queue import read_graph_queue
 from server.graph_source import plan_servable, read_servable
 from server.interface import interface_of, unservable
 from server.local_run import Loaded, LocalRun, run_at_once
@@ -73,12 +75,12 @@ class LocalBackend:
         requests = RequestSettings(
             spec.model.quality, self._settings.max_upload_bytes, self._settings.max_upload_pixels, self._store
         )
-        plan, resources = await in_thread(
+        plan, resources, bound = await in_thread(
             f"load {spec.name}",
             lambda: _load(spec, requests, self._settings.cache_dir),
             undo=lambda made: made[1].close(),
         )
-        runs, limits = _limits(spec, resources.at_once, self._settings)
+        runs, limits = _limits(spec, bound, resources.at_once, self._settings)
         interface = interface_of(plan, resources.side_packets)
         handle = Handle(spec.name, next(self._keys), interface, resources.aliases(), limits)
         self._loaded[handle.key] = Loaded(spec.name, plan, resources, runs)
@@ -228,14 +230,16 @@ def _add_up(found: dict[str, dict[str, ImageStatistics]], name: str, nodes: Mapp
         mine[node] = mine.get(node, ImageStatistics()) + record
 
 
-def _limits(spec: ServableSpec, lanes: int | None, settings: Settings) -> tuple[int, Limits]:
+def _limits(spec: ServableSpec, bound: int | None, lanes: int | None, settings: Settings) -> tuple[int, Limits]:
     """How many runs of a servable go on at the same time, and what it can do.
+
+    The setting of the model counts before the bound that the graph itself gives, and this before the server's.
 
     A run that waits for a lane holds a thread, which other servables may need: one beside those that draw is enough to have the
     next request read and checked when a lane is free.
     """
     model = spec.model
-    runs = model.runs_at_once or settings.runs_per_servable
+    runs = model.runs_at_once or bound or settings.runs_per_servable
     if lanes is not None and model.runs_at_once is None:
         runs = min(runs, lanes + 1)
     at_once = runs if lanes is None else min(runs, lanes)
@@ -244,13 +248,18 @@ def _limits(spec: ServableSpec, lanes: int | None, settings: Settings) -> tuple[
     return runs, Limits(at_once, WAITING_FOR_EACH * at_once if size is None else size, timeout_s)
 
 
-def _load(spec: ServableSpec, requests: RequestSettings, cache_dir: Path | None) -> tuple[Plan, Resources]:
+def _load(spec: ServableSpec, requests: RequestSettings, cache_dir: Path | None) -> tuple[Plan, Resources, int | None]:
+    """The graph, what its nodes need, and how many of its runs may go on at the same time if the graph says so."""
     # Places in error texts start at the model folder: clients see them, and need not know the rest of the path.
     label = f"{spec.name}/{spec.shown_file.name}"
     plan = plan_servable(spec, file=label)
-    raise_problems("This graph cannot be served.", unservable(plan))
     source = read_servable(spec, file=label)
-    return plan, load_resources(
+    queue = read_graph_queue(source)
+    problems = [*unservable(plan), *graph_problems(source), *queue.problems]
+    raise_problems("This graph cannot be served.", list(dict.fromkeys(problems)))
+    for warning in queue.warnings:
+        _log.warning("%s", warning)
+    resources = load_resources(
         source,
         spec.base_dir,
         lane="process",
@@ -259,6 +268,7 @@ def _load(spec: ServableSpec, requests: RequestSettings, cache_dir: Path | None)
         lanes=spec.model.lanes,
         idle_unload_s=spec.model.idle_unload_s,
     )
+    return plan, resources, queue.bound
 
 
 async def in_thread(name: str, work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:

@@ -1,4 +1,7 @@
-"""The model repository: what is to be served, read anew from disk at each scan."""
+"""The model repository: what is to be served, read anew from disk at each scan.
+
+Sources, one for each server: a model folder (with a config.json in it, if there is one), one model, or a config.json alone.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from server.config_file import CONFIG_FILE, ConfigFile, read_config_file
-from server.discovery import GRAPH_FILE, ServableSpec, find_servables, models_dir
-from server.fingerprint import fingerprint, outside_paths
-from server.settings import Settings
+from server.config_file import CONFIG_FILE, MODELS_LIST, ConfigFile, Entry, read_config_file
+from server.discovery import (
+    GRAPH_FILE,
+    MODEL_INDEX,
+    ServableSpec,
+    Warn,
+    find_servables,
+    graph_servable,
+    models_dir,
+    servable_in,
+)
+from server.fingerprint import fingerprint, named_paths, outside_paths
+from server.json_file import read_json_file
+from server.settings import Settings, SettingsError
+
+_SUBCONFIG = "subconfig.json"
 
 _log = logging.getLogger("graph_runtime.server")
 
@@ -22,11 +37,13 @@ class Scan:
     Attributes:
         specs: what can be loaded, sorted by name; two with equal values load the same.
         failures: name -> why there is nothing to load under a name that somebody asked for. Not a name of ``specs``.
-        warnings: what has no effect, or another one than it seems, a sentence each.
+        errors: what else is wrong and keeps something from being served, such as a name that is there twice; a sentence each.
+        warnings: what has no effect, or another one than it seems; a sentence each.
     """
 
     specs: tuple[ServableSpec, ...]
     failures: Mapping[str, str] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -36,58 +53,111 @@ class Repository:
     Everything blocks on the disk, and may be called on any thread, by one at a time.
 
     Raises (when made):
-        OSError: the model folder is not there, or is no folder.
+        SettingsError: the settings name more than one source.
+        OSError: what they name is not there, or is no folder or no file.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._folder = models_dir(settings.models)
+        self._folder: Path | None = None
         self._outside: tuple[Path, ...] = ()
         self._told: frozenset[str] = frozenset()
+        _check_sources(settings)
+        if settings.config_path is not None:
+            self._config_path = settings.config_path.absolute()
+        elif settings.model_path is not None:
+            self._config_path = settings.model_path.absolute() / CONFIG_FILE
+        else:
+            self._folder = models_dir(settings.models)
+            self._config_path = self._folder / CONFIG_FILE
+        self._look_for_source()
+
+    def _look_for_source(self) -> None:
+        """Raise an OSError if it is not there: a drive that is not mounted, say, is not an empty folder."""
+        if self._folder is not None:
+            models_dir(self._folder)
+        elif self._settings.config_path is not None and not self._config_path.is_file():
+            what = "is a folder; give the file in it" if self._config_path.is_dir() else "does not exist"
+            raise FileNotFoundError(f"config file {str(self._settings.config_path)!r} {what}")
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it holds one model, without which there is no use in a server."""
+        return self._settings.model_path is not None
 
     @property
     def place(self) -> str:
         """Where everything is, for people."""
-        return str(self._folder)
+        return str(self._settings.model_path or self._folder or self._config_path)
 
-    def scan(self) -> Scan:
-        """Look at the disk. A warning is logged when it comes up, and not again as long as it stays.
+    def scan(self, *, quiet: bool = False) -> Scan:
+        """Look at the disk.
+
+        Args:
+            quiet: leave errors and warnings to the caller; else each is logged when it comes up, and not again as long as it stays.
 
         Raises:
-            SettingsError: the config.json says something that cannot be.
-            OSError: the folder cannot be read.
+            SettingsError: the config.json says something that cannot be; the text has a line for each problem.
+            OSError: the folder or the file is not there any more.
         """
-        models_dir(self._folder)  # one that is missing, such as a drive that is not mounted, is not an empty one
-        config = read_config_file(self._folder)
-        found = find_servables(self._folder)
-        warnings = [] if found else [f"no {GRAPH_FILE} in or below {self._folder}: there is nothing to serve"]
-        warnings += config.unknown_models(spec.name for spec in found)
-        specs = tuple(self._complete(spec, config) for spec in found)
-        self._outside = tuple(
-            dict.fromkeys(path for spec in specs for path in outside_paths(_text(spec), spec.base_dir))
-        )
-        for line in warnings:
-            if line not in self._told:
-                _log.warning("%s", line)
-        self._told = frozenset(warnings)
-        return Scan(specs, {}, tuple(warnings))
+        self._look_for_source()
+        config = read_config_file(self._config_path)
+        if self._settings.model_path is not None:
+            scan = _scan_one(config, self._settings.model_path.absolute(), self._settings.model_name)
+        else:
+            scan = _scan_all(config, self._folder)
+        scan = replace(scan, specs=tuple(self._complete(spec, config) for spec in scan.specs))
+        outside = [path for spec in scan.specs for path in outside_paths(text_of(spec), spec.base_dir)]
+        folders = [
+            spec.base_dir
+            for spec in scan.specs
+            if self._folder is None or not spec.base_dir.is_relative_to(self._folder)
+        ]
+        self._outside = tuple(dict.fromkeys([*folders, *outside]))
+        if not quiet:
+            self._tell(scan)
+        return scan
+
+    def _tell(self, scan: Scan) -> None:
+        for level, lines in ((logging.ERROR, scan.errors), (logging.WARNING, scan.warnings)):
+            for line in lines:
+                if line not in self._told:
+                    _log.log(level, "%s", line)
+        self._told = frozenset((*scan.errors, *scan.warnings))
 
     def watched_paths(self) -> Sequence[Path]:
         """The files and folders in which a change may make the next scan differ, by what the last one found; folders mean all that
         is below them."""
-        return (self._folder, *(path for path in self._outside if path.exists()))
+        source = self._settings.model_path or self._folder or self._config_path
+        return tuple(dict.fromkeys([source.absolute(), *(path for path in self._outside if path.exists())]))
 
     def _complete(self, spec: ServableSpec, config: ConfigFile) -> ServableSpec:
         """A spec with its settings and its fingerprint."""
         model = config.of(spec.name)
-        excluded = [
-            path.absolute() for path in (self._settings.cache_dir, self._settings.image_store) if path is not None
-        ]
-        excluded += [self._folder / CONFIG_FILE, *([] if spec.graph_file is None else [spec.graph_file])]
-        return replace(spec, model=model, fingerprint=fingerprint(_text(spec), repr(model), spec.base_dir, excluded))
+        others = (self._settings.cache_dir, self._settings.image_store, spec.graph_file)
+        excluded = [path.absolute() for path in others if path is not None]
+        return replace(spec, model=model, fingerprint=fingerprint(text_of(spec), repr(model), spec.base_dir, excluded))
 
 
-def _text(spec: ServableSpec) -> str:
+def scan_folder(folder: Path) -> Scan:
+    """What a model folder holds, its config.json included; the specs are without settings and fingerprint.
+
+    Raises:
+        SettingsError: the config.json says something that cannot be.
+    """
+    return _scan_all(read_config_file(folder / CONFIG_FILE), folder)
+
+
+def scan_config(path: Path) -> Scan:
+    """What a config.json lists, as ``scan_folder``.
+
+    Raises:
+        SettingsError: it says something that cannot be.
+    """
+    return _scan_all(read_config_file(path), None)
+
+
+def text_of(spec: ServableSpec) -> str:
     """The graph, as far as it can be read; one that is gone or is no text fails when it is loaded, with the reason."""
     if spec.graph_file is None:
         return spec.graph_text or ""
@@ -95,3 +165,135 @@ def _text(spec: ServableSpec) -> str:
         return spec.graph_file.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
+
+
+def _check_sources(settings: Settings) -> None:
+    given = {
+        "--models": settings.models is not None,
+        "--model_path": settings.model_path is not None,
+        "--config_path": settings.config_path is not None,
+    }
+    several = [flag for flag, is_given in given.items() if is_given]
+    if len(several) > 1:
+        raise SettingsError(
+            f"{' and '.join(several)} exclude each other: models come from a folder (--models DIR), from a file that lists them "
+            "(--config_path FILE), or are one (--model_path DIR); give one of these"
+        )
+    if settings.model_name is not None and settings.model_path is None:
+        raise SettingsError("--model_name names the model of --model_path, and there is none; give --model_path DIR")
+
+
+def _scan_one(config: ConfigFile, folder: Path, name: str | None) -> Scan:
+    name = name or folder.resolve().name
+    warnings = [*config.warnings, *config.unknown_models([name])]
+    warnings += [f"{entry.place} has no effect: --model_path serves one model" for entry in config.entries]
+    try:
+        return Scan((servable_in(folder, name),), warnings=tuple(warnings))
+    except (OSError, ValueError) as error:
+        return Scan((), {name: str(error)}, warnings=tuple(warnings))
+
+
+def _scan_all(config: ConfigFile, folder: Path | None) -> Scan:
+    """The servables of the lists, and those that are found in the folder and that no list names."""
+    warnings = list(config.warnings)
+    listed, failures, errors = _listed(config, warnings.append)
+    found = [] if folder is None else find_servables(folder, warnings.append)
+    specs = dict(listed)
+    claimed = {spec.base_dir.resolve() for spec in listed.values()}
+    claimed |= {_folder_of(entry, config.path.parent).resolve() for entry in config.entries}
+    models = {
+        path.resolve()
+        for spec in (*listed.values(), *found)
+        if spec.graph_file is not None
+        for path in named_paths(text_of(spec), spec.base_dir)
+    }
+    for spec in found:
+        place = spec.base_dir.resolve()
+        if place in claimed or (spec.graph_file is None and place in models):
+            continue  # served under the name that somebody has given it, or part of another graph
+        if spec.name in specs or spec.name in failures:
+            errors.append(
+                f"{spec.shown_file} is not served: {config.path} gives the name {spec.name!r} to something else"
+            )
+            continue
+        specs[spec.name] = spec
+    names = [*specs, *failures]
+    if not names:
+        where = f"in or below {folder}" if folder is not None else f"listed in {config.path}"
+        warnings.append(f"no {GRAPH_FILE} and no {MODEL_INDEX} {where}: there is nothing to serve")
+    warnings += config.unknown_models(names)
+    return Scan(
+        tuple(specs[name] for name in sorted(specs)), dict(sorted(failures.items())), tuple(errors), tuple(warnings)
+    )
+
+
+def _listed(config: ConfigFile, warn: Warn) -> tuple[dict[str, ServableSpec], dict[str, str], list[str]]:
+    """What the lists name: name -> spec, name -> why there is none, and what is wrong besides."""
+    specs: dict[str, ServableSpec] = {}
+    failures: dict[str, str] = {}
+    places: dict[str, str] = {}
+    errors = []
+    for entry in config.entries:
+        if entry.name in places:
+            errors.append(
+                f"{entry.place} is not served: the name {entry.name!r} is taken by {places[entry.name]}; give it another one"
+            )
+            continue
+        places[entry.name] = entry.place
+        try:
+            specs[entry.name] = _servable_of(entry, config.path.parent, warn)
+        except (OSError, ValueError) as error:
+            # For clients too: they need not know the folders above.
+            failures[entry.name] = f"{entry.place}: {error}".replace(f"{config.path.parent}/", "")
+    return specs, failures, errors
+
+
+def _folder_of(entry: Entry, above: Path) -> Path:
+    return above / (entry.base_path or entry.name)
+
+
+def _servable_of(entry: Entry, above: Path, warn: Warn) -> ServableSpec:
+    """The servable of an entry; its paths start at the folder of the config.json, and ``graph_path`` at ``base_path``.
+
+    Raises:
+        OSError, ValueError: there is none; the text says why.
+    """
+    for key, text in (("base_path", entry.base_path or entry.name), ("graph_path", entry.graph_path or "")):
+        if ".." in Path(text).parts:
+            raise ValueError(f'{key} "{text}" must not contain ".."; use an absolute path')
+    folder = _folder_of(entry, above)
+    shown = entry.base_path or entry.name
+    _look_at_subconfig(entry, folder, warn)
+    if entry.graph_path:
+        graph_file = folder / entry.graph_path
+        if not graph_file.is_file():
+            raise FileNotFoundError(f'there is no file "{entry.graph_path}" in "{shown}"')
+        spec = graph_servable(entry.name, graph_file, folder)
+    else:
+        try:
+            spec = servable_in(folder, entry.name, entry.target_device, entry.plugin_config)
+        except (OSError, ValueError) as error:
+            raise ValueError(f'"{shown}": {error}') from error
+    if spec.graph_file is not None:
+        for key in ("target_device", "plugin_config"):
+            if getattr(entry, key):
+                warn(f"{entry.place}.{key} has no effect: the graph {spec.graph_file} says it for itself")
+    return spec
+
+
+def _look_at_subconfig(entry: Entry, folder: Path, warn: Warn) -> None:
+    """Say that the classic models of a subconfig are not served."""
+    path = folder / (entry.subconfig or _SUBCONFIG)
+    try:
+        content = read_json_file(path).value
+    except FileNotFoundError:
+        if entry.subconfig:
+            warn(f"{entry.place}.subconfig has no effect: there is no {path}")
+        return
+    except SettingsError as error:
+        warn(f"{entry.place}.subconfig has no effect: {error}")
+        return
+    if not isinstance(content, dict) or content.get(MODELS_LIST):
+        warn(
+            f"{path} has no effect: the classic models that it lists are not served, graphs load their models themselves"
+        )

@@ -13,19 +13,17 @@ import signal
 import socket
 import sys
 import threading
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 
 from graph_runtime import GraphError
 from server.app import build_app
-from server.config_file import read_config_file
-from server.discovery import GRAPH_FILE, bundled_models_dir, models_dir
+from server.discovery import GRAPH_FILE, MODEL_INDEX, bundled_models_dir
 from server.keys import SERVABLES
 from server.page import first_curl
 from server.protocol import Protocol
+from server.repository import Repository
 from server.servables import Servables, State
 from server.settings import Settings, SettingsError, misspelt_variables
 from server.terminal import complain, say
@@ -39,7 +37,8 @@ def serve(settings: Settings) -> int:
     """Serve until SIGINT or SIGTERM.
 
     Returns:
-        The exit code: 0 after a signal, 1 if it cannot listen, 2 without a model folder or if an options file cannot be used.
+        The exit code: 0 after a signal; 1 if it cannot listen, or cannot serve the one model that it was given; 2 if there are no
+        models where it was told to look, or if a config.json or an options file cannot be used.
     """
     logging.basicConfig(
         level=settings.log_level,
@@ -50,12 +49,14 @@ def serve(settings: Settings) -> int:
     for line in misspelt_variables(os.environ):
         _log.warning("%s", line)
     try:
-        settings = replace(settings, models=models_dir(settings.models))
-        assert settings.models is not None
-        read_config_file(settings.models)
+        repository = Repository(settings)
+        failures = repository.scan(quiet=True).failures  # the application looks again, and tells
     except (OSError, SettingsError) as error:
         complain("serve", str(error))
         return 2
+    if repository.is_single and failures:
+        complain("serve", _useless(*next(iter(failures.items()))))
+        return 1
     try:
         listening = _listen(settings.rest_bind_address, settings.rest_port)
     except OSError as error:
@@ -65,10 +66,10 @@ def serve(settings: Settings) -> int:
         for each in listening:
             closing.enter_context(each)
         try:
-            asyncio.run(_serve(settings, listening))
+            asyncio.run(_serve(settings, listening, repository))
         except (StartError, GraphError) as error:  # not for graphs: they fail one by one, and the server goes on
             complain("serve", str(error))
-            return 2
+            return error.exit_code if isinstance(error, StartError) else 2
     _end_stuck_threads()
     return 0
 
@@ -76,8 +77,12 @@ def serve(settings: Settings) -> int:
 class StartError(Exception):
     """The server could not begin; the text is for the operator."""
 
+    def __init__(self, text: str, exit_code: int = 2) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
-async def _serve(settings: Settings, listening: list[socket.socket]) -> None:
+
+async def _serve(settings: Settings, listening: list[socket.socket], repository: Repository) -> None:
     stop = _stop_signal()
     app = build_app(settings)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=settings.shutdown_grace_s)
@@ -102,9 +107,13 @@ async def _serve(settings: Settings, listening: list[socket.socket]) -> None:
         url = _base_url(settings.rest_bind_address, listening[0].getsockname()[1])
         servables = app[SERVABLES]
         names = ", ".join(servable.name for servable in servables) or "nothing"
-        say(f"graph-runtime is at {url} and serves {names}, from {settings.models}")
-        speaking = asyncio.create_task(_say_when_loaded(servables, url, settings.models))
-        await stop.wait()
+        say(f"graph-runtime is at {url} and serves {names}, from {repository.place}")
+        stopping = asyncio.create_task(stop.wait())
+        speaking = asyncio.create_task(_say_when_loaded(servables, url, repository))
+        await asyncio.wait([stopping, speaking], return_when=asyncio.FIRST_COMPLETED)
+        if speaking.done():
+            speaking.result()
+            await stopping
         speaking.cancel()
         _log.info("shutting down")
     finally:
@@ -113,20 +122,30 @@ async def _serve(settings: Settings, listening: list[socket.socket]) -> None:
         await runner.cleanup()
 
 
-async def _say_when_loaded(servables: Servables, url: str, folder: Path | None) -> None:
+async def _say_when_loaded(servables: Servables, url: str, repository: Repository) -> None:
+    """Say what came of loading.
+
+    Raises:
+        StartError: there was one model to serve, and it failed.
+    """
     await servables.settled.wait()
     if not len(servables):
-        say(_nothing_to_serve(folder))
+        say(_nothing_to_serve(repository.place))
         return
-    failed = [servable.name for servable in servables if servable.state is State.FAILED]
-    state = (
-        "Ready." if not failed else f"Not ready: {', '.join(failed)} failed to load; {url}/v2/health/ready says why."
-    )
+    failed = [servable for servable in servables if servable.state is State.FAILED]
+    if failed and repository.is_single:
+        raise StartError(_useless(failed[0].name, failed[0].reason or ""), exit_code=1)
+    names = ", ".join(servable.name for servable in failed)
+    state = "Ready." if not failed else f"Not ready: {names} failed to load; {url}/v2/health/ready says why."
     say(f"{state} Try:\n  {first_curl(url, servables)}")
 
 
-def _nothing_to_serve(folder: Path | None) -> str:
-    text = f"There is no {GRAPH_FILE} in or below {folder}: nothing is served. Put a model's folder there"
+def _useless(name: str, reason: str) -> str:
+    return f"the model {name!r} cannot be served: {reason}"
+
+
+def _nothing_to_serve(place: str) -> str:
+    text = f"There is no {GRAPH_FILE} and no {MODEL_INDEX} in {place}: nothing is served. Put a model's folder there"
     with contextlib.suppress(FileNotFoundError):
         return (
             f"{text}, or serve the model that comes with graph-runtime:\n"

@@ -80,6 +80,12 @@ def _log_level(text: str) -> str:
     return text.upper()
 
 
+def _name(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the name is empty; give the one that requests will use")
+    return text
+
+
 def _address(text: str) -> str:
     if not text.strip():
         raise ValueError(
@@ -92,8 +98,10 @@ def _files(text: str) -> tuple[Path, ...]:
     return tuple(Path(each.strip()) for each in text.split(",") if each.strip())
 
 
-def _about(help_text: str, parse: Callable[[str], Any], metavar: str) -> dict[str, Any]:
-    return {"help": help_text, "parse": parse, "metavar": metavar}
+def _about(
+    help_text: str, parse: Callable[[str], Any], metavar: str, aliases: tuple[str, ...] = (), source: str = ""
+) -> dict[str, Any]:
+    return {"help": help_text, "parse": parse, "metavar": metavar, "aliases": aliases, "source": source}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +111,36 @@ class Settings:
     models: Path | None = field(
         default=None,
         metadata=_about(
-            "folder whose subfolders hold the graphs: each one with a graph.pbtxt is served under its relative path "
+            "folder whose subfolders hold the graphs: each one with a graph.pbtxt, or with an image model, is served under its "
+            "relative path, and what its config.json lists "
             "(default: ./models if there is one, else the model that comes with graph-runtime)",
             Path,
             "DIR",
+            aliases=("model_repository_path",),
+            source="models",
+        ),
+    )
+    model_path: Path | None = field(
+        default=None,
+        metadata=_about(
+            "serve one model instead: its folder, with a graph.pbtxt (there, or in its folder 1), or an image model without one",
+            Path,
+            "DIR",
+            source="model_path",
+        ),
+    )
+    model_name: str | None = field(
+        default=None,
+        metadata=_about("its name in requests (default: that of its folder)", _name, "NAME", source="model_path"),
+    )
+    config_path: Path | None = field(
+        default=None,
+        metadata=_about(
+            "serve what this config.json lists instead, and nothing else: model_config_list and mediapipe_config_list of OpenVINO "
+            "Model Server",
+            Path,
+            "FILE",
+            source="config_path",
         ),
     )
     options_proto: tuple[Path, ...] = field(
@@ -209,16 +243,19 @@ class Settings:
     def resolve(cls, flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
         """The settings from flags (by field name; None or absent means not given) and environment variables.
 
+        A flag that says where models are (``models``, ``model_path``, ``config_path``) wins over the variables of all three.
+
         Raises:
             SettingsError: an environment variable has a value that cannot be used.
         """
         given: dict[str, Any] = {}
+        sources = {each.metadata["source"] for each in fields(cls) if flags.get(each.name) is not None} - {""}
         for each in fields(cls):
             variable = ENVIRONMENT_PREFIX + each.name.upper()
             if flags.get(each.name) is not None:
                 value = flags[each.name]
                 given[each.name] = tuple(value) if isinstance(value, list) else value  # argparse extends lists
-            elif environment.get(variable):
+            elif environment.get(variable) and not (each.metadata["source"] and sources - {each.metadata["source"]}):
                 try:
                     given[each.name] = each.metadata["parse"](environment[variable])
                 except ValueError as error:

@@ -113,7 +113,7 @@ def graph(calculator: str, *inputs: str, head: str = "") -> str:
 
 async def load(models: Models, text: str, backend: LocalBackend) -> Handle:
     models.add_text("fed", text)
-    return await backend.load(find_servables(models.folder)[0])
+    return await backend.load(find_servables(models.folder, print)[0])
 
 
 @pytest.fixture

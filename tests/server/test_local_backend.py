@@ -55,7 +55,7 @@ def resources(monkeypatch: pytest.MonkeyPatch) -> _Resources:
 
 
 def _spec(models: Models) -> ServableSpec:
-    (spec,) = find_servables(models.folder)
+    (spec,) = find_servables(models.folder, print)
     return spec
 
 

@@ -211,8 +211,8 @@ def test_an_empty_model_folder_is_told_with_where_the_bundled_model_is(
     first, second, third = start_server().first_lines()
     assert first.endswith(f"serves nothing, from {models.folder}")
     assert second == (
-        f"There is no graph.pbtxt in or below {models.folder}: nothing is served. Put a model's folder there, or "
-        "serve the model that comes with graph-runtime:"
+        f"There is no graph.pbtxt and no model_index.json in {models.folder}: nothing is served. Put a model's folder there, "
+        "or serve the model that comes with graph-runtime:"
     )
     assert third == f"  graph-runtime serve --models {bundled_models_dir()}"
 
