@@ -19,7 +19,8 @@ from server.departures import departures
 from server.health_routes import live, ready
 from server.image_routes import send_image
 from server.image_store import ImageStore
-from server.keys import ADMISSION, BACKEND, CLOCK, IMAGE_STORE, RELOADER, SERVABLES, SETTINGS
+from server.keys import ADMISSION, BACKEND, CLOCK, IMAGE_STORE, KSERVE_ROUTE, RELOADER, SERVABLES, SETTINGS
+from server.kserve_routes import KSERVE_MODEL, infer, model_metadata, model_ready, repository_index, server_metadata
 from server.local_backend import LocalBackend, in_thread
 from server.middleware import MIDDLEWARES, add_headers
 from server.openai_routes import call_graph, list_models, refuse_empty_id, retrieve_model
@@ -55,6 +56,11 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         web.get("/", show_page),
         web.get("/v2/health/live", live),
         web.get("/v2/health/ready", ready),
+        web.get("/v2", server_metadata, name=KSERVE_ROUTE),
+        web.post(f"{KSERVE_MODEL}/infer", infer),
+        web.get(f"{KSERVE_MODEL}/ready", model_ready),
+        web.get(f"{KSERVE_MODEL}{{end:(?<!/infer)(?<!/ready)/?}}", model_metadata),
+        web.post("/v2/repository/index", repository_index),
         web.get("/{version:v1|v3|v3/v1}/models", list_models),
         web.get("/{version:v1|v3|v3/v1}/models/", refuse_empty_id),
         web.get("/{version:v1|v3|v3/v1}/models/{model:.+}", retrieve_model),

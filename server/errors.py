@@ -10,7 +10,7 @@
     a body that breaks off or cannot be decoded        400
     everything else                                    500; the text is in the log alone, the client gets the request id
 
-Bodies have OpenAI's form: ``{"error": {"message", "type", "param", "code"}}``.
+Bodies have OpenAI's form, ``{"error": {"message", "type", "param", "code"}}``, and KServe's, ``{"error": "text"}``, under /v2.
 """
 
 from __future__ import annotations
@@ -83,6 +83,11 @@ def openai_response(error: RequestError) -> web.Response:
     return json_response(error.body(), status=error.status, headers=dict(error.headers))
 
 
+def kserve_response(error: RequestError) -> web.Response:
+    """A refusal as KServe words it."""
+    return json_response({"error": error.message}, status=error.status, headers=dict(error.headers))
+
+
 def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """JSON as UTF-8, without blanks."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
@@ -103,8 +108,8 @@ def _http_exception(error: web.HTTPException) -> RequestError:
         )
     if isinstance(error, web.HTTPNotFound):
         return RequestError(
-            "There is nothing under this path. Graphs are called with POST /v3/images/generations (or /v1/...), "
-            "GET /v3/models lists the models, GET / explains.",
+            "There is nothing under this path. Graphs are called with POST /v3/images/generations (or /v1/...) or with "
+            "POST /v2/models/NAME/infer, GET /v3/models lists the models, GET / explains.",
             status=404,
             code="unknown_path",
         )

@@ -150,11 +150,11 @@ def _kind_of_class(python: type) -> PacketKind:
 
 
 def http_gap(interface: GraphInterface) -> str | None:
-    """Why a graph cannot be called over HTTP, to stand after its name; None if it can."""
+    """Why the calls of /v1 and /v3 cannot use a graph, to stand after its name; None if they can."""
     if _tagged(interface.inputs, _REQUEST_TAGS) is not None and _tagged(interface.outputs, _RESPONSE_TAGS) is not None:
         return None
     return (
-        f'takes no HTTP payload, so that no HTTP call can use it: that takes input_stream: "{_REQUEST_TAGS[0]}:input" and '
+        f'takes no HTTP payload, so that KServe calls alone can use it: others take input_stream: "{_REQUEST_TAGS[0]}:input" and '
         f'output_stream: "{_RESPONSE_TAGS[0]}:output"'
     )
 
@@ -184,7 +184,7 @@ def http_ports(name: str, interface: GraphInterface) -> tuple[Port, Port]:
     source, sink = _tagged(interface.inputs, _REQUEST_TAGS), _tagged(interface.outputs, _RESPONSE_TAGS)
     if source is None or sink is None:
         raise RequestError(
-            f'The graph {name!r} cannot be called over HTTP: that takes input_stream: "{_REQUEST_TAGS[0]}:input" and '
+            f'The graph {name!r} can be called by KServe alone: other calls take input_stream: "{_REQUEST_TAGS[0]}:input" and '
             f'output_stream: "{_RESPONSE_TAGS[0]}:output"; it has inputs {_shown(interface.inputs)} and outputs '
             f"{_shown(interface.outputs)}.",
             param="model",

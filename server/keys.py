@@ -24,3 +24,6 @@ IMAGE_STORE: web.AppKey[ImageStore | None] = web.AppKey("IMAGE_STORE")
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 MODEL = web.RequestKey("MODEL", str)
 """The name of the servable that a request was for; set once it is known to exist."""
+
+KSERVE_ROUTE = "kserve"
+"""The name of the route /v2, whose path says where the application is mounted."""

@@ -16,8 +16,8 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from server.errors import describe, needs_log, openai_response
-from server.keys import MODEL, REQUEST_ID
+from server.errors import describe, kserve_response, needs_log, openai_response
+from server.keys import KSERVE_ROUTE, MODEL, REQUEST_ID
 from server.protocol import SERVER_NAME
 
 _PROBES = "/v2/health/"  # asked every few seconds by whoever watches us: only in the log at level DEBUG
@@ -88,7 +88,14 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         request_id = request[REQUEST_ID]
         if needs_log(error):
             _log.error("request %s failed", request_id, exc_info=error)
-        return openai_response(describe(error, request_id))
+        form = kserve_response if _speaks_kserve(request) else openai_response
+        return form(describe(error, request_id))
+
+
+def _speaks_kserve(request: web.Request) -> bool:
+    """Whether a path is KServe's: /v2 or below, wherever the application is mounted."""
+    root = request.app.router[KSERVE_ROUTE].canonical
+    return request.path == root or request.path.startswith(f"{root}/")
 
 
 MIDDLEWARES: tuple[Middleware, ...] = (give_request_id, log_access, answer_errors)

@@ -40,7 +40,7 @@ async def read_payload(
             one that is not a JSON object without duplicate keys, at most 100 levels deep, or no multipart body that is whole.
     """
     content_type = _content_type(request)
-    body = await _read_body(request, max_body_bytes)
+    body = await read_body(request, max_body_bytes)
     query = request.rel_url.raw_query_string
     address = f"{uri}?{query}" if query else uri
     headers, base = Headers(request.headers.items()), base_url(request, uri, trust_forwarded_headers)
@@ -186,7 +186,12 @@ def _content_type(request: web.Request) -> str:
     return request.content_type
 
 
-async def _read_body(request: web.Request, limit: int) -> bytes:
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The body of a request, decompressed.
+
+    Raises:
+        RequestError: 413; it is larger than ``limit`` bytes.
+    """
     # Not request.read(): its limit is that of the application at the root, and we may be mounted in another one's.
     too_large = RequestError(
         f"The body is larger than {limit} bytes, the most that this server reads.", status=413, code="request_too_large"

@@ -9,10 +9,11 @@ their ``type`` as name. An error in the middle is an event with the error object
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
@@ -29,7 +30,8 @@ IGNORED_HEADER: Final = "x-ignored-parameters"
 
 _IGNORED: Final = '"ignored_parameters"'
 _TYPE: Final = re.compile(r'\{\s*"type"\s*:\s*"([\w.]{1,100})"')
-_NAME: Final = re.compile(r"[\w.\[\]-]{1,100}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,100}")
+_MOST_IGNORED: Final = 40
 _LARGE_CHARACTERS: Final = (
     1024 * 1024
 )  # from this size on encoding would hold up the event loop for a millisecond and more
@@ -155,6 +157,10 @@ async def _ignored_header(answer: str) -> dict[str, str]:
     except ValueError:
         return {}
     names = content.get("ignored_parameters") if isinstance(content, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
-        return {}
-    return {IGNORED_HEADER: ", ".join(names)} if names else {}
+    return ignored_header(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else {}
+
+
+def ignored_header(names: Iterable[str]) -> dict[str, str]:
+    """The header that lists what was accepted although it changes nothing; without names that no header can carry."""
+    shown = ", ".join(name for name in itertools.islice(names, _MOST_IGNORED) if _NAME.fullmatch(name))
+    return {IGNORED_HEADER: shown} if shown else {}

@@ -51,7 +51,7 @@ def _check(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple
 
 
 NO_HTTP = (
-    "graph.pbtxt: ok; it takes no HTTP payload, so that no HTTP call can use it: that takes "
+    "graph.pbtxt: ok; it takes no HTTP payload, so that KServe calls alone can use it: others take "
     'input_stream: "HTTP_REQUEST_PAYLOAD:input" and output_stream: "HTTP_RESPONSE_PAYLOAD:output"'
 )
 

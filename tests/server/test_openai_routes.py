@@ -154,7 +154,7 @@ async def test_a_graph_that_does_not_speak_http_is_listed_with_a_note(serve: Ser
     client = await serve()
     (listed,) = (await (await client.get("/v3/models")).json())["data"]
     assert listed["state"] == "AVAILABLE"
-    assert listed["note"].startswith("The graph takes no HTTP payload, so that no HTTP call can use it: ")
+    assert listed["note"].startswith("The graph takes no HTTP payload, so that KServe calls alone can use it: ")
     assert "The graph takes no HTTP payload" in await (await client.get("/")).text()
 
 

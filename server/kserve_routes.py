@@ -1,0 +1,169 @@
+"""KServe v2 over HTTP: metadata of the server and of models, readiness, inference.
+
+A model's name may hold slashes, plain or as %2F. Where a plain one could be read in two ways, as in a model called ``a/ready``,
+%2F makes it clear: the paths of the protocol never have one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from aiohttp import web
+
+from calculators.http_payload import RequestError
+from calculators.kserve_payload import InferResponse
+from server.arrival import asked_timeout_s
+from server.backend import Handle, Origin, RunRequest
+from server.departures import cancel_when_client_leaves
+from server.errors import json_response
+from server.interface import PacketKind
+from server.keys import ADMISSION, KSERVE_ROUTE, MODEL, REQUEST_ID, SERVABLES, SETTINGS
+from server.kserve_codec import VERSION, GraphInputs, metadata_of, packets_of, unary_response
+from server.kserve_json import HEADER_LENGTH, Forms, ReadRequest, read_request, split_body, write_response
+from server.payload import base_url, read_body
+from server.protocol import SERVER_NAME
+from server.replies import ignored_header
+from server.servables import State
+
+KSERVE_MODEL: Final = "/v2/models/{model:.+?}{version:(?:/versions/[^/]+)?}"
+"""The beginning of every route about one model."""
+
+# From these sizes on the work would hold up the event loop for a millisecond and more.
+_LARGE_JSON_BYTES: Final = 128 * 1024
+_LARGE_BINARY_BYTES: Final = 4 * 1024 * 1024
+
+_ORIGIN: Final = Origin("KServe", "ModelInfer", "REST")
+_CODINGS: Final = {"gzip": web.ContentCoding.gzip, "deflate": web.ContentCoding.deflate}
+
+
+async def server_metadata(request: web.Request) -> web.StreamResponse:
+    """GET /v2: what this is."""
+    return json_response(
+        {
+            "name": SERVER_NAME,
+            "version": importlib.metadata.version(SERVER_NAME),
+            "extensions": ["binary_tensor_data", "model_repository"],
+        }
+    )
+
+
+async def model_metadata(request: web.Request) -> web.StreamResponse:
+    """GET /v2/models/NAME[/versions/V]: the inputs and outputs of a graph."""
+    name, _ = _asked(request)
+    async with request.app[SERVABLES].lease(name) as handle:
+        return json_response(metadata_of(name, handle.interface))
+
+
+async def model_ready(request: web.Request) -> web.StreamResponse:
+    """GET /v2/models/NAME[/versions/V]/ready: 200 if it can be used now, else 503 with the reason."""
+    name, _ = _asked(request)
+    servables = request.app[SERVABLES]
+    servable = servables.find(name)
+    if servable.state is State.AVAILABLE and servables.trouble(servable) is None:
+        return json_response({"name": name, "ready": True})
+    reason = "is still loading" if servable.state is State.LOADING else f"failed: {servables.trouble(servable)}"
+    return json_response({"name": name, "ready": False, "error": f"{name} {reason}"}, status=503)
+
+
+async def repository_index(request: web.Request) -> web.StreamResponse:
+    """POST /v2/repository/index: all models and their states, as Triton words them."""
+    servables = request.app[SERVABLES]
+    states = {State.AVAILABLE: "READY", State.LOADING: "LOADING"}
+    return json_response([
+        {
+            "name": servable.name,
+            "version": VERSION,
+            "state": states.get(servable.state, "UNAVAILABLE"),
+            "reason": servables.trouble(servable) or "",
+        }
+        for servable in servables
+    ])  # fmt: skip
+
+
+async def infer(request: web.Request) -> web.StreamResponse:
+    """POST /v2/models/NAME[/versions/V]/infer: run a graph with the tensors of the body, and answer with those it gives."""
+    app = request.app
+    name, version = _asked(request)
+    settings, admission, servables = app[SETTINGS], app[ADMISSION], app[SERVABLES]
+    request[MODEL] = servables.find(name).name
+    limits = {"allowed_s": settings.request_timeout_s, "asked_s": asked_timeout_s(request.headers)}
+    async with AsyncExitStack() as held:
+        held.enter_context(cancel_when_client_leaves(request))
+        with admission.arriving(request[REQUEST_ID], **limits) as arrival:
+            body = await read_body(request, settings.max_body_bytes)
+            handle = await held.enter_async_context(servables.lease(name))
+        text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
+        address = _base_url(request, handle)
+        if len(text) < _LARGE_JSON_BYTES and len(binary) < _LARGE_BINARY_BYTES:
+            read, inputs = _read(handle, text, binary, name, version, address)
+        else:
+            read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
+        run = RunRequest(
+            request[REQUEST_ID],
+            inputs.values,
+            inputs.side_packets,
+            timeout_s=arrival.timeout_s(handle),
+            age_s=arrival.age_s,
+            timestamp=inputs.timestamp or 0,
+            origin=_ORIGIN,
+        )
+        response = await unary_response(handle.interface, read.request, admission.run(handle, run))
+    return await _answer(request, response, read.forms, [*read.ignored, *inputs.ignored])
+
+
+def _read(
+    handle: Handle, text: bytes, binary: memoryview, name: str, version: str, address: str
+) -> tuple[ReadRequest, GraphInputs]:
+    read = read_request(text, binary, name, version)
+    return read, packets_of(handle.interface, read.request, base_url=address)
+
+
+async def _answer(
+    request: web.Request, response: InferResponse, forms: Forms, ignored: list[str]
+) -> web.StreamResponse:
+    headers: dict[str, Any] = ignored_header(ignored) if ignored else {}
+    if sum(len(tensor.data) for tensor in response.outputs) < _LARGE_JSON_BYTES:
+        body, size = write_response(response, forms)
+    else:
+        body, size = await asyncio.to_thread(write_response, response, forms)
+    if size is not None:
+        headers[HEADER_LENGTH] = str(size)
+    answer = web.Response(
+        body=body,
+        headers=headers,
+        content_type="application/json" if size is None else "application/octet-stream",
+        zlib_executor_size=_LARGE_JSON_BYTES,
+    )
+    # Most HTTP libraries offer several codings always; who names one alone has chosen it. To compress costs more than it saves
+    # between machines that are near each other.
+    coding = _CODINGS.get(request.headers.get("Accept-Encoding", ""))
+    if coding is not None:
+        answer.enable_compression(coding)
+    return answer
+
+
+def _asked(request: web.Request) -> tuple[str, str]:
+    """The model and the version that a path names.
+
+    Raises:
+        RequestError: 404; the version is no number.
+    """
+    asked = request.match_info["version"].removeprefix("/versions/")
+    if asked and not (asked.isascii() and asked.isdigit()):
+        raise RequestError(
+            f"The version {asked[:40]!r} does not exist: versions are numbers, and a graph has version {VERSION}.",
+            status=404,
+            code="model_not_found",
+        )
+    return request.match_info["model"], asked
+
+
+def _base_url(request: web.Request, handle: Handle) -> str:
+    """How the client reaches this server, for a graph that takes HTTP calls; "" for others."""
+    if not any(PacketKind.PAYLOAD in port.kinds for port in handle.interface.inputs):
+        return ""
+    mount = request.app.router[KSERVE_ROUTE].canonical.removesuffix("/v2")
+    return base_url(request, request.path.removeprefix(mount), request.app[SETTINGS].trust_forwarded_headers)
