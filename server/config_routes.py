@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +16,7 @@ from aiohttp import web
 from server.keys import RELOADER, SERVABLES
 from server.servables import Servable, Servables, State
 from server.settings import SettingsError
+from server.watch import SCAN_ERRORS
 
 VERSION: Final = "1"
 """The one version that a graph has for clients. Source: OVMS."""
@@ -37,12 +40,13 @@ async def reload_config(request: web.Request) -> web.StreamResponse:
     201 if something was loaded or ended, 200 if there was nothing to do, both with the body of GET /v1/config. 500 if
     something could not be taken up; what was served before goes on.
     """
+    reloader = request.app[RELOADER]
     try:
-        changed = await request.app[RELOADER].reload()
-    except SettingsError as error:
-        return _failure(_CONFIG_BROKEN, str(error))
-    except OSError as error:
-        return _failure(_CONFIG_MISSING, str(error))
+        changed = await reloader.reload()
+    except SCAN_ERRORS as error:
+        _log.error("reload: what is served stays as it is, since it cannot be looked at: %s", error)
+        text = _CONFIG_BROKEN if isinstance(error, SettingsError) else _CONFIG_MISSING
+        return _failure(text, _without_folders(str(error), reloader.watched_paths()))
     servables = request.app[SERVABLES]
     failed = [f"{each.name}: {each.problem}" for each in servables if each.problem is not None]
     if failed:
@@ -86,8 +90,14 @@ def _status(servables: Servables, servable: Servable) -> str:
 
 
 def _failure(text: str, reason: str) -> web.Response:
-    _log.error("reload: %s", reason)
     return _answer("{\n\t" + f'"error": {_text(text)},\n\t"reason": {_text(reason)}' + "\n}", 500)
+
+
+def _without_folders(text: str, watched: Sequence[Path]) -> str:
+    """What is wrong, without the folders above: clients need not know where on the disk the models are."""
+    for path in watched:
+        text = text.replace(f"{path}/", "").replace(str(path), path.name)
+    return text
 
 
 def _answer(text: str, status: int = 200) -> web.Response:
