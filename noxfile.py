@@ -67,6 +67,13 @@ def mix(session: nox.Session) -> None:
     session.run("python", "-m", "tests.load", *session.posargs)
 
 
+@nox.session(default=False)
+def reload(session: nox.Session) -> None:
+    """Edits of a graph under load, good and broken ones, and a real server: ``nox -s reload -- --rate 100 --seconds 20``."""
+    session.install("-e", ".[serve]")
+    session.run("python", "-m", "tests.load.reload", *session.posargs)
+
+
 def mediapipe_python(session: nox.Session) -> str:
     """An interpreter with the last mediapipe wheel that has a graph API, apart from the session's own packages."""
     peer = session.create_tmp()

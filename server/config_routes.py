@@ -49,6 +49,7 @@ async def reload_config(request: web.Request) -> web.StreamResponse:
         return _failure(text, _without_folders(str(error), reloader.watched_paths()))
     servables = request.app[SERVABLES]
     failed = [f"{each.name}: {each.problem}" for each in servables if each.problem is not None]
+    failed += [_without_folders(error, reloader.watched_paths()) for error in reloader.found.errors]
     if failed:
         return _failure(_MODELS_FAILED, "\n".join(failed))
     return _answer(_statuses(servables), 201 if changed else 200)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +33,8 @@ class Reloader:
         self._servables = servables
         self._turn = asyncio.Lock()
         self._problem: str | None = None
+        self.found = Scan(())
+        """The newest look."""
 
     def watched_paths(self) -> Sequence[Path]:
         """Where a change may matter; see :meth:`server.repository.Repository.watched_paths`."""
@@ -52,7 +53,8 @@ class Reloader:
             SettingsError, OSError: the repository cannot be read as a whole; everything stays as it is.
         """
         async with self._turn:
-            return self._servables.apply(await self._scan(), retry=retry)
+            self.found = await self._scan()
+            return self._servables.apply(self.found, retry=retry)
 
     async def reload(self) -> bool:
         """``look``, with a new try for what could not be loaded, and wait until nothing loads any more."""
@@ -74,6 +76,7 @@ class Reloader:
                 now = await self._attempt()
                 still = now == before
                 if isinstance(before, Scan) and isinstance(now, Scan):
+                    self.found = now
                     self._servables.apply(now, leave=_different(before, now))
             if still:
                 break
@@ -120,7 +123,7 @@ async def watch(reloader: Reloader, settings: Settings, clock: Clock) -> None:
         await clock.sleep(wait_s)
 
     while True:
-        places = await in_thread("look for the models", partial(_identities, reloader.watched_paths()))
+        places = await in_thread("look for the models", lambda: _identities(reloader.watched_paths()))
         there = [path for path, identity in places.items() if identity is not None]
         watching = awatch(
             *there,
@@ -137,10 +140,10 @@ async def watch(reloader: Reloader, settings: Settings, clock: Clock) -> None:
         try:
             async with aclosing(watching) as batches:
                 async for changes in batches:
-                    moved = changes or places != await in_thread(
-                        "look for the models", partial(_identities, list(places))
-                    )
-                    if moved or not looked:
+                    now = await in_thread("look for the models", lambda: _identities(reloader.watched_paths()))
+                    moved = changes or now != places
+                    # What is missing may come up where nothing is watched: a folder that config.json names.
+                    if moved or not looked or reloader.found.failures:
                         looked = True
                         await reloader.look_until_still(pause)
                     if moved:
@@ -153,6 +156,9 @@ async def watch(reloader: Reloader, settings: Settings, clock: Clock) -> None:
                     "changes of files are looked for every %g s, since they cannot be told of: %s", wait_s, error
                 )
             polling = True
+            await pause()
+        except Exception:  # a fault of ours is no reason to look never again
+            _log.exception("looking for changes failed")
             await pause()
 
 

@@ -188,7 +188,7 @@ async def test_a_reload_with_a_broken_config_changes_nothing_and_says_what_is_wr
     assert response.status == 500
     told = await response.json()
     assert told["error"] == "Reloading config file failed. Check server logs for more info."
-    assert told["reason"].startswith("config.json cannot be read")  # and not where on the disk it is
+    assert told["reason"].startswith("config.json:1:20: ")  # and not where on the disk it is
     assert f"{models.folder}/{told['reason']}" in caplog.text
     assert await config(client) == {"echo": ("AVAILABLE", "OK", "OK")}
 
@@ -222,3 +222,16 @@ async def test_the_list_of_models_with_a_slash_too_many_is_a_404_that_says_so(se
     response = await client.get(path)
     assert response.status == 404
     assert "GET /v3/models, without the slash" in (await response.json())["error"]["message"]
+
+
+async def test_a_reload_tells_of_a_name_that_is_there_twice(serve: Serve, models: Models) -> None:
+    models.add("a", "HttpEcho")
+    client = await serve()
+    entries = [{"config": {"name": "x", "base_path": "a"}}, {"config": {"name": "x", "base_path": "a"}}]
+    (models.folder / "config.json").write_text(json.dumps({"model_config_list": entries}))
+    response = await client.post(RELOAD)
+    assert response.status == 500
+    reason = (await response.json())["reason"]
+    assert "the name 'x' is taken" in reason
+    assert str(models.folder) not in reason
+    assert (await client.post(CALL, json={"model": "x"})).status == 200

@@ -146,6 +146,26 @@ async def test_two_loads_of_one_graph_live_side_by_side(models: Models) -> None:
     await backend.close()
 
 
+async def test_an_unloading_that_was_given_up_is_ended_by_the_end_of_the_server(
+    models: Models, resources: _Resources
+) -> None:
+    models.add("answers", "HttpAnswers")
+    backend = LocalBackend(Settings())
+    handle = await backend.load(_spec(models))
+    resources.may_close.clear()
+    unloading = asyncio.create_task(backend.unload(handle))
+    await asyncio.sleep(0)  # it has begun to close the resources
+    unloading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unloading
+    closing = asyncio.create_task(backend.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    resources.may_close.set()
+    assert await closing == []
+    assert resources.closed.is_set()
+
+
 async def test_unloading_waits_for_the_runs_that_go_on(models: Models, gate: Gate, resources: _Resources) -> None:
     models.add("block", "HttpBlock")
     backend = LocalBackend(Settings())

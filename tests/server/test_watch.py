@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -157,6 +158,19 @@ async def test_settings_in_config_json_are_taken_up_and_a_broken_one_changes_not
     assert await handle_key() == "2"
 
 
+async def test_a_folder_that_config_json_names_is_taken_up_when_it_comes(serve: Serve, models: Models) -> None:
+    late = models.folder.with_name("late")
+    entries = [{"config": {"name": "told", "base_path": str(late)}}]
+    (models.folder / "config.json").write_text(json.dumps({"model_config_list": entries}))
+    client = await serve(file_system_poll_wait_seconds=STILL_S)
+    assert (await model(client))["state"] == "FAILED"
+    late.mkdir()
+    (late / "graph.pbtxt").write_text(graph(1))
+    await until("1", lambda: answer(client))
+    (late / "graph.pbtxt").write_text(graph(2))
+    await until("2", lambda: answer(client))
+
+
 async def test_another_folder_in_the_place_of_the_model_folder_is_taken_up(serve: Serve, models: Models) -> None:
     models.add_text("told", graph(1))
     client = await serve(file_system_poll_wait_seconds=STILL_S)
@@ -247,7 +261,7 @@ class ScriptedRepository(Repository):
         self.released = threading.Event()
         self.released.set()
 
-    def scan(self) -> Scan:
+    def scan(self, *, quiet: bool = False) -> Scan:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self.looks += 1
