@@ -17,7 +17,18 @@ from typing import Final, Protocol
 
 from calculators.http_payload import RequestError
 from server.arrival import Arrival
-from server.backend import Backend, DeadlineError, Event, Feed, Handle, Origin, Refused, RunCancelledError, RunRequest
+from server.backend import (
+    Backend,
+    DeadlineError,
+    Event,
+    Feed,
+    Handle,
+    Origin,
+    Refused,
+    RunCancelledError,
+    RunRequest,
+    StoppedError,
+)
 from server.clock import Clock
 from server.refusal import refusal_in
 
@@ -126,6 +137,13 @@ class Admission:
                 async for event in events:
                     self._observer.responded(handle.name, request.origin)
                     yield event
+
+    def stop(self, reason: str) -> None:
+        """End every request, before and in its run; the backend refuses new runs from then on."""
+        for arrivals in list(self._arrivals.values()):
+            for arrival in list(arrivals):
+                arrival.end(StoppedError(reason))
+        self._backend.stop(reason)
 
     @contextmanager
     def _place(self, handle: Handle, origin: Origin, *, typical: bool = True) -> Iterator[None]:

@@ -11,15 +11,27 @@ from functools import partial
 from aiohttp import web
 
 from graph_runtime import register_options
+from server.access import Access, api_key
 from server.admission import Admission
-from server.backend import Backend
 from server.clock import Clock, SystemClock
 from server.config_routes import CONFIG_ROUTES
 from server.departures import departures
+from server.drain import Drain
 from server.health_routes import live, ready
 from server.image_routes import send_image
 from server.image_store import ImageStore
-from server.keys import ADMISSION, BACKEND, CLOCK, IMAGE_STORE, KSERVE_ROUTE, RELOADER, SERVABLES, SETTINGS
+from server.keys import (
+    ACCESS,
+    ADMISSION,
+    BACKEND,
+    CLOCK,
+    DRAIN,
+    IMAGE_STORE,
+    KSERVE_ROUTE,
+    RELOADER,
+    SERVABLES,
+    SETTINGS,
+)
 from server.kserve_routes import KSERVE_MODEL, infer, model_metadata, model_ready, repository_index, server_metadata
 from server.local_backend import LocalBackend, in_thread
 from server.middleware import MIDDLEWARES, add_headers
@@ -47,11 +59,12 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         OSError: the model folder is not there, or is no folder.
         GraphError: a file of ``options_proto`` cannot be used.
         OSError: the model folder is not there, or is no folder; the folder for pictures cannot be written to.
-        SettingsError: the model folder's config.json says something that cannot be.
+        SettingsError: the model folder's config.json says something that cannot be, or the API key cannot be used.
     """
     app = web.Application(middlewares=MIDDLEWARES)
     app[SETTINGS] = settings
     app[CLOCK] = SystemClock() if clock is None else clock
+    app[DRAIN] = Drain()
     app.add_routes([
         web.get("/", show_page),
         web.get("/v2/health/live", live),
@@ -70,9 +83,16 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         web.post("/{version:v1|v3}/{call:.+}", call_graph),
     ])  # fmt: skip
     app.on_response_prepare.append(add_headers)
-    app.on_shutdown.append(stop_runs)
-    app.cleanup_ctx.extend([image_store, backend, servables, departures])
+    app.on_shutdown.append(answer_all)
+    app.cleanup_ctx.extend([access, image_store, backend, servables, departures])
     return app
+
+
+async def access(app: web.Application) -> AsyncIterator[None]:
+    """Cleanup context: who may ask."""
+    key = await in_thread("read the API key", lambda: api_key(app[SETTINGS]))
+    app[ACCESS] = Access(app[SETTINGS], key, (show_page, live, ready))
+    yield
 
 
 async def image_store(app: web.Application) -> AsyncIterator[None]:
@@ -120,7 +140,10 @@ async def servables(app: web.Application) -> AsyncIterator[None]:
     await found.close()
 
 
-async def stop_runs(app: web.Application) -> None:
-    """On shutdown, while connections are still open: running requests are cancelled, and their clients told so."""
-    running: Backend = app[BACKEND]
-    running.stop("the server is shutting down")
+async def answer_all(app: web.Application) -> None:
+    """On shutdown, while connections are still open: requests go on for a while, then they are cancelled, and told so."""
+    drain = app[DRAIN]
+    drain.begun = True
+    if not await drain.wait_empty(app[SETTINGS].shutdown_grace_s):
+        _log.warning("%d request(s) were not answered in time and are cancelled", drain.inside)
+    app[ADMISSION].stop("the server is shutting down")

@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from server.settings import ENVIRONMENT_PREFIX, Settings, SettingsError
+from server.foreign_flags import FOREIGN_FLAGS
+from server.settings import ENVIRONMENT_PREFIX, GROUPS, Settings, SettingsError
 from server.terminal import complain
 
 _OF_THE_SERVE_EXTRA = ("PIL", "aiohttp", "numpy", "openvino", "openvino_genai", "tqdm", "watchfiles")
@@ -102,7 +103,7 @@ def _add_command(
     return parser
 
 
-def _add_flag(parser: argparse.ArgumentParser, *names: str, dest: str, **details: Any) -> None:
+def _add_flag(parser: argparse._ActionsContainer, *names: str, dest: str, **details: Any) -> None:
     """Add a flag that may be written with ``-`` and with ``_`` between its words; help shows it as given here."""
     parser.add_argument(*names, dest=dest, **details)
     spellings = {"--" + separator.join(_words(name)) for name in names if name.startswith("--") for separator in "-_"}
@@ -164,21 +165,58 @@ def _size(text: str) -> str:
 
 def _add_serve(commands: Any) -> None:
     parser = _add_command(commands, "serve", "serve the graphs of a model folder over HTTP", SERVE_HELP, _serve)
+    parser.usage = "graph-runtime serve [--models DIR] [--rest_port PORT] [FLAGS]"
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for setting in fields(Settings):
-        shown = "" if setting.default in (None, ()) else f" (default: {setting.default})"
+        about = setting.metadata
+        if not about["flag"]:
+            continue
+        _add_flag(
+            groups.get(about["group"], parser),
+            *(f"--{name}" for name in (setting.name, *about["aliases"])),
+            dest=setting.name,
+            metavar=about["metavar"],
+            type=_type(about["parse"]),
+            default=None,
+            help=about["help"] + _shown_default(setting.default),
+            **({"action": "extend"} if isinstance(setting.default, tuple) else {}),  # given twice, both count
+        )
+    for name, reason in FOREIGN_FLAGS.items():
         _add_flag(
             parser,
-            *(f"--{name}" for name in (setting.name, *setting.metadata["aliases"])),
-            dest=setting.name,
-            metavar=setting.metadata["metavar"],
-            type=_type(setting.metadata["parse"]),
-            default=None,
-            help=setting.metadata["help"] + shown,
-            **({"action": "extend"} if setting.default == () else {}),  # given twice, both count
+            f"--{name}",
+            dest=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+            nargs="?",
+            action=_Foreign,
+            const=reason,
         )
     parser.epilog = (
         f"Each flag can be an environment variable too: {ENVIRONMENT_PREFIX}REST_PORT=9000 and so on. A flag wins."
     )
+
+
+def _shown_default(default: Any) -> str:
+    if default in (None, ()):
+        return ""
+    if isinstance(default, tuple):
+        return f" (default: {', '.join(default)})"
+    if isinstance(default, bool):
+        return f" (default: {str(default).lower()})"
+    return f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
+
+
+class _Foreign(argparse.Action):
+    """A flag that is refused, with the reason as ``const``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        parser.error(f"{option_string} is not a flag of this server: {self.const}")
 
 
 def _add_generate(commands: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from server.errors import json_response
-from server.keys import SERVABLES
+from server.keys import ACCESS, DRAIN, SERVABLES
 from server.servables import Servable, Servables, State
 
 
@@ -18,19 +18,25 @@ async def ready(request: web.Request) -> web.StreamResponse:
     """GET /v2/health/ready: 200 when every servable can be used, else 503 with the ones that cannot, and why.
 
     One that came while the server ran counts from when it could be used for the first time: a new model that is broken, or
-    takes long to load, must not take those that serve out of a load balancer.
+    takes long to load, must not take those that serve out of a load balancer. 503 too once the server is shutting down, before it
+    stops to take requests. Where there is an API key, those who do not send it are told the state alone.
     """
     servables = request.app[SERVABLES]
-    models = [_described(servables, each) for each in servables]
-    if servables.ready:
-        return json_response({"ready": True, "models": models})
-    missing = "; ".join(
-        f"{each.name} is still loading" if each.state is State.LOADING else f"{each.name} failed: {reason}"
-        for each in servables
-        if each.expected
-        if (reason := servables.trouble(each)) is not None or each.state is State.LOADING
-    )
-    return json_response({"ready": False, "error": f"Not ready: {missing}", "models": models}, status=503)
+    about: dict[str, object] = {}
+    missing = "some models cannot be used"
+    if request.app[ACCESS].knows_key(request.headers.get("Authorization")):
+        about = {"models": [_described(servables, each) for each in servables]}
+        missing = "; ".join(
+            f"{each.name} is still loading" if each.state is State.LOADING else f"{each.name} failed: {reason}"
+            for each in servables
+            if each.expected
+            if (reason := servables.trouble(each)) is not None or each.state is State.LOADING
+        )
+    if request.app[DRAIN].begun:
+        missing = "the server is shutting down"
+    elif servables.ready:
+        return json_response({"ready": True} | about)
+    return json_response({"ready": False, "error": f"Not ready: {missing}"} | about, status=503)
 
 
 def _described(servables: Servables, servable: Servable) -> dict[str, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from server.access import Access
 from server.admission import Admission
 from server.backend import Backend
 from server.clock import Clock
+from server.drain import Drain
 from server.image_store import ImageStore
 from server.servables import Servables
 from server.settings import Settings
@@ -14,6 +16,8 @@ from server.watch import Reloader
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
 BACKEND: web.AppKey[Backend] = web.AppKey("BACKEND", Backend)
+ACCESS = web.AppKey("ACCESS", Access)
+DRAIN = web.AppKey("DRAIN", Drain)
 ADMISSION = web.AppKey("ADMISSION", Admission)
 """What routes run graphs with."""
 SERVABLES = web.AppKey("SERVABLES", Servables)

@@ -201,12 +201,12 @@ class LocalBackend:
             self.stop("the server is shutting down")
         late = []
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.shutdown_grace_s):
+            async with asyncio.timeout(self._settings.cancel_grace_s):
                 for loaded in list(self._loaded.values()):
                     await loaded.idle.wait()
         closing = {self._close_resources(key): loaded for key, loaded in self._loaded.items()}
         if closing:
-            done, pending = await asyncio.wait(closing, timeout=self._settings.shutdown_grace_s)
+            done, pending = await asyncio.wait(closing, timeout=self._settings.cancel_grace_s)
             late += [f"{closing[task].name}: its resources were not given back in time" for task in pending]
             for task in pending:
                 task.cancel()

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from server.errors import describe, kserve_response, needs_log, openai_response
-from server.keys import KSERVE_ROUTE, MODEL, REQUEST_ID
+from server.keys import ACCESS, DRAIN, KSERVE_ROUTE, MODEL, REQUEST_ID
 from server.protocol import SERVER_NAME
 
 _PROBES = "/v2/health/"  # asked every few seconds by whoever watches us: only in the log at level DEBUG
@@ -50,6 +50,18 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if REQUEST_ID in request:
         response.headers["x-request-id"] = request[REQUEST_ID]
     response.headers["Server"] = SERVER_NAME
+    if ACCESS in request.app:
+        response.headers.update(request.app[ACCESS].cors_headers(request.headers))
+    if request.app[DRAIN].begun:
+        response.force_close()
+        response.headers["Connection"] = "close"
+
+
+@web.middleware
+async def count_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Know of every request until its answer is made, so that a shutdown can wait for it."""
+    with request.app[DRAIN].request():
+        return await handler(request)
 
 
 @web.middleware
@@ -98,5 +110,18 @@ def _speaks_kserve(request: web.Request) -> bool:
     return request.path == root or request.path.startswith(f"{root}/")
 
 
-MIDDLEWARES: tuple[Middleware, ...] = (give_request_id, log_access, answer_errors)
+@web.middleware
+async def check_access(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a request through if it may come in."""
+    access = request.app[ACCESS]
+    answer = access.preflight(request)
+    if answer is not None:
+        return answer
+    access.check_page(request)
+    if not access.is_open(request.match_info.handler):
+        access.check_key(request.headers.get("Authorization"))
+    return await handler(request)
+
+
+MIDDLEWARES: tuple[Middleware, ...] = (count_requests, give_request_id, log_access, answer_errors, check_access)
 """From the outside to the inside."""

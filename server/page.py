@@ -12,10 +12,11 @@ from string import Template
 from aiohttp import web
 
 from server.interface import http_gap
-from server.keys import SERVABLES
+from server.keys import ACCESS, SERVABLES
 from server.servables import Servable, Servables
 
 EXAMPLE_PROMPT = "a red circle on a blue background"
+_ASKS_FOR_KEY = "This server asks for an API key; its models are shown to those who send it."
 _HEADERS = {
     # Nothing but its own text and style: names of models come from folder names, which anybody may have written.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
@@ -25,25 +26,37 @@ _HEADERS = {
 
 
 async def show_page(request: web.Request) -> web.StreamResponse:
-    """GET /: the page, filled in for the address that the client used."""
-    servables = request.app[SERVABLES]
+    """GET /: the page, filled in for the address that the client used.
+
+    Where there is an API key, which a browser does not send, it names no model.
+    """
+    access = request.app[ACCESS]
+    servables = request.app[SERVABLES] if access.knows_key(request.headers.get("Authorization")) else None
     base_url = str(request.url.with_query(None).with_fragment(None)).rstrip("/")
     text = _template().substitute(
-        summary=escape(_summary(servables)),
-        rows="\n".join(_row(servables, servable) for servable in servables),
-        table_hidden="" if len(servables) else "hidden",
-        example=escape(first_curl(base_url, servables)),
+        summary=escape(_ASKS_FOR_KEY if servables is None else _summary(servables)),
+        rows="\n".join(_row(servables, servable) for servable in servables) if servables is not None else "",
+        table_hidden="" if servables else "hidden",
+        example=escape(first_curl(base_url, servables, key_needed=access.key_needed)),
+        which_key="the API key of this server" if access.key_needed else "any API key",
         base_url=escape(base_url),
     )
     return web.Response(text=text, content_type="text/html", headers=_HEADERS)
 
 
-def first_curl(base_url: str, servables: Servables) -> str:
-    """The first command to try: a picture if a model that can be used makes some, else the list of models."""
-    for servable in servables:
+def first_curl(base_url: str, servables: Servables | None, *, key_needed: bool = False) -> str:
+    """The first command to try: a picture if a model that can be used makes some, else the list of models.
+
+    Args:
+        base_url: where the server is.
+        servables: what it serves; None where that is not to be told.
+        key_needed: whether requests have to bring an API key, which stands as a shell variable in the command.
+    """
+    key = ' -H "Authorization: Bearer $API_KEY"' if key_needed else ""
+    for servable in servables or ():
         if servable.handle is not None and servable.handle.interface.makes_images:
-            return curl_line(base_url, servable.name)
-    return f"curl {shlex.quote(f'{base_url}/v3/models')}"
+            return curl_line(base_url, servable.name) + key
+    return f"curl {shlex.quote(f'{base_url}/v3/models')}{key}"
 
 
 def curl_line(base_url: str, model: str) -> str:

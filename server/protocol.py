@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -12,15 +14,89 @@ from calculators.http_payload import RequestError
 from server.errors import BODY_ERRORS, openai_response
 
 SERVER_NAME = "graph-runtime"  # not the versions of Python and aiohttp
+HEAD_S: Final = 60.0
+"""How long the head of a request may take to arrive."""
 _LONGEST_REASON = 200
 
 _log = logging.getLogger("graph_runtime.server")
 
 
-class Protocol(web.RequestHandler):
-    """aiohttp's connection, but for its errors: in our form, and one line in the log where the client is at fault."""
+class Connections:
+    """The open connections of a server."""
 
-    __slots__ = ()
+    def __init__(self) -> None:
+        self._open: set[Protocol] = set()
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def opened(self, connection: Protocol) -> None:
+        """Count one in."""
+        self._open.add(connection)
+        self._none_left.clear()
+
+    def lost(self, connection: Protocol) -> None:
+        """Count one out."""
+        self._open.discard(connection)
+        if not self._open:
+            self._none_left.set()
+
+    async def wait_none_left(self, at_most_s: float) -> None:
+        """Return when all are closed, or after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                await self._none_left.wait()
+
+
+class Protocol(web.RequestHandler):
+    """aiohttp's connection, but for its errors, and for clients that send slowly.
+
+    Errors are in our form, and one line in the log where the client is at fault. A connection whose next request has begun has
+    ``HEAD_S`` seconds to send the rest of its head; one that never sent anything has as long.
+    """
+
+    __slots__ = ("_head_timer", "_open")
+
+    def __init__(self, *args: Any, connections: Connections, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self._open = connections
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        self._open.opened(self)
+        self._await_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._open.lost(self)
+        self._have_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a head that is not complete has to be so in time."""
+        super().data_received(data)
+        if self._current_request is not None or self._messages:
+            self._have_head()
+        elif self._head_timer is None:
+            self._await_head()
+
+    def _await_head(self) -> None:
+        self._head_timer = asyncio.get_running_loop().call_later(HEAD_S, self._too_slow)
+
+    def _have_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        if self._current_request is None and not self._messages:
+            _log.info("a client took more than %g s to send the head of a request", HEAD_S)
+            self.force_close()
 
     def handle_error(
         self,

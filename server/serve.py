@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import ipaddress
 import logging
 import os
 import shlex
 import signal
 import socket
+import ssl
 import sys
 import threading
+from collections.abc import Sequence
 from functools import partial
+from logging.handlers import WatchedFileHandler
 
 from aiohttp import web
 
 from graph_runtime import GraphError
+from server.access import api_key
 from server.app import build_app
 from server.discovery import GRAPH_FILE, MODEL_INDEX, bundled_models_dir
-from server.keys import SERVABLES
+from server.keys import ACCESS, CLOCK, DRAIN, SERVABLES, SETTINGS
+from server.listen import BACKLOG, ListenError, base_url, let_nobody_new_in, listen, only_local
 from server.page import first_curl
-from server.protocol import Protocol
+from server.protocol import Connections, Protocol
 from server.repository import Repository
-from server.servables import Servables, State
+from server.servables import State
 from server.settings import Settings, SettingsError, misspelt_variables
 from server.terminal import complain, say
+from server.tls import tls_context
 
-_BACKLOG = 1024
+_TRACE = 5
+"""A level below DEBUG: all that libraries have to tell."""
+_LINGER_S = 1.0
+"""How long a connection without a request stays open when no new ones are let in: one may be on its way to us."""
 
 _log = logging.getLogger("graph_runtime.server")
 
@@ -37,18 +44,13 @@ def serve(settings: Settings) -> int:
     """Serve until SIGINT or SIGTERM.
 
     Returns:
-        The exit code: 0 after a signal; 1 if it cannot listen, or cannot serve the one model that it was given; 2 if there are no
-        models where it was told to look, or if a config.json or an options file cannot be used.
+        The exit code: 0 after a signal; 1 if it cannot listen, or cannot serve the one model that it was given; 2 if the settings,
+        or files and folders that they name, cannot be used.
     """
-    logging.basicConfig(
-        level=settings.log_level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
-    for line in misspelt_variables(os.environ):
-        _log.warning("%s", line)
     try:
+        _log_to(settings)
+        api_key(settings)
+        tls = tls_context(settings)
         repository = Repository(settings)
         failures = repository.scan(quiet=True).failures  # the application looks again, and tells
     except (OSError, SettingsError) as error:
@@ -58,20 +60,35 @@ def serve(settings: Settings) -> int:
         complain("serve", _useless(*next(iter(failures.items()))))
         return 1
     try:
-        listening = _listen(settings.rest_bind_address, settings.rest_port)
-    except OSError as error:
-        complain("serve", _listen_problem(error, settings))
+        listening = listen(settings.rest_bind_address, settings.rest_port)
+    except ListenError as error:
+        complain("serve", str(error))
         return 1
     with contextlib.ExitStack() as closing:
         for each in listening:
             closing.enter_context(each)
         try:
-            asyncio.run(_serve(settings, listening, repository))
+            asyncio.run(_serve(settings, listening, tls, repository))
         except (StartError, GraphError) as error:  # not for graphs: they fail one by one, and the server goes on
             complain("serve", str(error))
             return error.exit_code if isinstance(error, StartError) else 2
     _end_stuck_threads()
     return 0
+
+
+def _log_to(settings: Settings) -> None:
+    logging.addLevelName(_TRACE, "TRACE")
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if settings.log_path is not None:
+        handlers.append(WatchedFileHandler(settings.log_path, encoding="utf-8"))  # whoever rotates it may move it away
+    logging.basicConfig(
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=handlers,
+        force=True,
+    )
+    for line in misspelt_variables(os.environ):
+        _log.warning("%s", line)
 
 
 class StartError(Exception):
@@ -82,52 +99,83 @@ class StartError(Exception):
         self.exit_code = exit_code
 
 
-async def _serve(settings: Settings, listening: list[socket.socket], repository: Repository) -> None:
+async def _serve(
+    settings: Settings, listening: list[socket.socket], tls: ssl.SSLContext | None, repository: Repository
+) -> None:
     stop = _stop_signal()
     app = build_app(settings)
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=settings.shutdown_grace_s)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=settings.cancel_grace_s)
     try:
         await runner.setup()
-    except OSError as error:
+    except (OSError, SettingsError) as error:
         raise StartError(str(error)) from error
+    app[ACCESS].local_only = only_local(listening) and not settings.trust_forwarded_headers
     loop = asyncio.get_running_loop()
     assert runner.server is not None  # setup made it
+    connections = Connections()
     connection = partial(
         Protocol,
         runner.server,
         loop=loop,
-        access_log=None,  # type: ignore[arg-type]  # aiohttp takes None for "no log"; its types do not say so
+        connections=connections,
+        access_log=None,
     )
     listeners: list[asyncio.Server] = []
     try:
         for (
             each
         ) in listening:  # not a web.SockSite: that makes connections with aiohttp's own answers to what is no HTTP
-            listeners.append(await loop.create_server(connection, sock=each, backlog=_BACKLOG))
-        url = _base_url(settings.rest_bind_address, listening[0].getsockname()[1])
+            listeners.append(await loop.create_server(connection, sock=each, backlog=BACKLOG, ssl=tls))
+        app[DRAIN].doors.append(partial(_close_http, listening, listeners, connections))
+        scheme = "http" if tls is None else "https"
+        urls = [base_url(scheme, address, listening[0].getsockname()[1]) for address in settings.rest_bind_address]
         servables = app[SERVABLES]
         names = ", ".join(servable.name for servable in servables) or "nothing"
-        say(f"graph-runtime is at {url} and serves {names}, from {repository.place}")
+        say(f"graph-runtime is at {' and '.join(urls)} and serves {names}, from {repository.place}")
         stopping = asyncio.create_task(stop.wait())
-        speaking = asyncio.create_task(_say_when_loaded(servables, url, repository))
+        speaking = asyncio.create_task(_say_when_loaded(app, urls[0], repository))
         await asyncio.wait([stopping, speaking], return_when=asyncio.FIRST_COMPLETED)
         if speaking.done():
             speaking.result()
             await stopping
         speaking.cancel()
-        _log.info("shutting down")
+        await let_out(app)
     finally:
         for listener in listeners:
             listener.close()
         await runner.cleanup()
+        await connections.wait_none_left(settings.cancel_grace_s)  # the last bytes of answers may be on their way still
 
 
-async def _say_when_loaded(servables: Servables, url: str, repository: Repository) -> None:
+async def let_out(app: web.Application) -> None:
+    """What a shutdown does before the application ends; see ``server.drain`` for the order."""
+    drain, settings = app[DRAIN], app[SETTINGS]
+    drain.begun = True
+    if settings.drain_delay_s:
+        _log.info("shutting down: not ready any more, requests are taken for another %g s", settings.drain_delay_s)
+        await app[CLOCK].sleep(settings.drain_delay_s)
+    _log.info("shutting down: %d request(s) are being answered; a second signal ends the server at once", drain.inside)
+    await asyncio.gather(*(door() for door in drain.doors))
+
+
+async def _close_http(
+    listening: Sequence[socket.socket], listeners: Sequence[asyncio.Server], connections: Connections
+) -> None:
+    """Let no new connection in; those that are open may send a request that is on its way, and get its answer."""
+    let_nobody_new_in(listening)
+    await asyncio.sleep(0)  # whoever is connected already becomes one of ours
+    await connections.wait_none_left(_LINGER_S)
+    for listener in listeners:
+        listener.close()
+
+
+async def _say_when_loaded(app: web.Application, url: str, repository: Repository) -> None:
     """Say what came of loading.
 
     Raises:
         StartError: there was one model to serve, and it failed.
     """
+    servables = app[SERVABLES]
     await servables.settled.wait()
     if not len(servables):
         say(_nothing_to_serve(repository.place))
@@ -137,7 +185,7 @@ async def _say_when_loaded(servables: Servables, url: str, repository: Repositor
         raise StartError(_useless(failed[0].name, failed[0].reason or ""), exit_code=1)
     names = ", ".join(servable.name for servable in failed)
     state = "Ready." if not failed else f"Not ready: {names} failed to load; {url}/v2/health/ready says why."
-    say(f"{state} Try:\n  {first_curl(url, servables)}")
+    say(f"{state} Try:\n  {first_curl(url, servables, key_needed=app[ACCESS].key_needed)}")
 
 
 def _useless(name: str, reason: str) -> str:
@@ -170,42 +218,6 @@ def _stop_signal() -> asyncio.Event:
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(received))
     return stop
-
-
-def _listen(address: str, port: int) -> list[socket.socket]:
-    """Listening sockets, one for each IP address of a name; port 0 becomes the same free one for all."""
-    found = socket.getaddrinfo(address.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    listening: list[socket.socket] = []
-    try:
-        for family, _, _, _, where in dict.fromkeys(found):
-            chosen = listening[0].getsockname()[1] if listening else port
-            listening.append(socket.create_server((where[0], chosen), family=family, backlog=_BACKLOG))
-    except OSError:
-        for each in listening:
-            each.close()
-        raise
-    return listening
-
-
-def _listen_problem(error: OSError, settings: Settings) -> str:
-    address, port = settings.rest_bind_address, settings.rest_port
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {port} on {address} is in use by another program; choose one with --rest_port (0 takes any free one)"
-        )
-    if error.errno == errno.EACCES:
-        return f"port {port} may not be opened by this user; choose one above 1023 with --rest_port"
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"{address!r} is not an address of this machine ({error.strerror}); give one with --rest_bind_address"
-    return f"cannot listen on port {port} of {address}: {error.strerror}"
-
-
-def _base_url(address: str, port: int) -> str:
-    host = address.strip("[]")
-    with contextlib.suppress(ValueError):  # a name, not an IP address
-        if ipaddress.ip_address(host).is_unspecified:
-            host = "localhost"
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _end_stuck_threads() -> None:

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 ENVIRONMENT_PREFIX = "GRAPH_RUNTIME_"
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 MIB = 1024 * 1024
+MODELS, NETWORK, SECURITY, LIMITS, SHUTDOWN, IMAGES, LOGGING = GROUPS = (
+    "Models",
+    "Network",
+    "Security",
+    "Limits",
+    "Shutdown",
+    "Images",
+    "Logging and metrics",
+)
+"""The groups of ``--help``, in its order."""
 MOST_UPLOAD_PIXELS = 64_000_000
 
 
@@ -86,12 +96,21 @@ def _name(text: str) -> str:
     return text
 
 
-def _address(text: str) -> str:
-    if not text.strip():
+def _addresses(text: str) -> tuple[str, ...]:
+    addresses = _words(text)
+    if not addresses:
         raise ValueError(
             "the address is empty; give one such as 127.0.0.1, or 0.0.0.0 for every network of this machine"
         )
-    return text.strip()
+    return addresses
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _key(text: str) -> str:
+    return text.rstrip()
 
 
 def _files(text: str) -> tuple[Path, ...]:
@@ -99,9 +118,38 @@ def _files(text: str) -> tuple[Path, ...]:
 
 
 def _about(
-    help_text: str, parse: Callable[[str], Any], metavar: str, aliases: tuple[str, ...] = (), source: str = ""
+    help_text: str,
+    parse: Callable[[str], Any],
+    metavar: str,
+    group: str = "",
+    *,
+    aliases: tuple[str, ...] = (),
+    source: str = "",
+    variables: tuple[str, ...] = (),
+    flag: bool = True,
 ) -> dict[str, Any]:
-    return {"help": help_text, "parse": parse, "metavar": metavar, "aliases": aliases, "source": source}
+    """What is to be known of a setting.
+
+    Args:
+        help_text: for ``--help``.
+        parse: text -> value; raises ValueError.
+        metavar: how ``--help`` writes the value.
+        group: one of ``GROUPS``.
+        aliases: further names of its flag and of its variable.
+        source: the flag that says where models are, for those that belong to one: a flag wins over the variables of all others.
+        variables: further environment variables, without our prefix.
+        flag: False for what must not stand on a command line, where every user of the machine can read it.
+    """
+    return {
+        "help": help_text,
+        "parse": parse,
+        "metavar": metavar,
+        "group": group,
+        "aliases": aliases,
+        "source": source,
+        "variables": variables,
+        "flag": flag,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +164,7 @@ class Settings:
             "(default: ./models if there is one, else the model that comes with graph-runtime)",
             Path,
             "DIR",
+            MODELS,
             aliases=("model_repository_path",),
             source="models",
         ),
@@ -126,12 +175,15 @@ class Settings:
             "serve one model instead: its folder, with a graph.pbtxt (there, or in its folder 1), or an image model without one",
             Path,
             "DIR",
+            MODELS,
             source="model_path",
         ),
     )
     model_name: str | None = field(
         default=None,
-        metadata=_about("its name in requests (default: that of its folder)", _name, "NAME", source="model_path"),
+        metadata=_about(
+            "its name in requests (default: that of its folder)", _name, "NAME", MODELS, source="model_path"
+        ),
     )
     config_path: Path | None = field(
         default=None,
@@ -140,6 +192,7 @@ class Settings:
             "Model Server",
             Path,
             "FILE",
+            MODELS,
             source="config_path",
         ),
     )
@@ -149,6 +202,7 @@ class Settings:
             ".proto files, or descriptor sets, with the options messages of your own calculators",
             _files,
             "FILE[,FILE...]",
+            MODELS,
         ),
     )
     file_system_poll_wait_seconds: float = field(
@@ -158,24 +212,34 @@ class Settings:
             "on POST /v1/config/reload alone",
             _seconds,
             "SECONDS",
+            MODELS,
         ),
     )
-    rest_port: int = field(default=8000, metadata=_about("TCP port for HTTP; 0 takes any free one", _port, "PORT"))
-    rest_bind_address: str = field(
-        default="127.0.0.1",
+    rest_port: int = field(
+        default=8000, metadata=_about("TCP port for HTTP; 0 takes any free one", _port, "PORT", NETWORK)
+    )
+    rest_bind_address: tuple[str, ...] = field(
+        default=("127.0.0.1",),
         metadata=_about(
-            "address to listen on; 0.0.0.0 opens the server to the network, without any password", _address, "ADDRESS"
+            "addresses to listen on; 0.0.0.0 opens the server to the network: give an API key then, and TLS",
+            _addresses,
+            "ADDRESS[,ADDRESS...]",
+            NETWORK,
         ),
     )
     log_level: str = field(
-        default="INFO", metadata=_about(f"how much to log: {', '.join(LOG_LEVELS)}", _log_level, "LEVEL")
+        default="INFO", metadata=_about(f"how much to log: {', '.join(LOG_LEVELS)}", _log_level, "LEVEL", LOGGING)
     )
     max_body_bytes: int = field(
-        default=64 * MIB, metadata=_about("largest request body that is read", _positive, "BYTES")
+        default=64 * MIB, metadata=_about("largest request body that is read", _positive, "BYTES", LIMITS)
     )
-    run_threads: int = field(default=64, metadata=_about("graph runs at the same time, in all", _positive, "N"))
+    run_threads: int = field(
+        default=64,
+        metadata=_about("graph runs at the same time, in all", _positive, "N", LIMITS, aliases=("rest_workers",)),
+    )
     runs_per_servable: int = field(
-        default=16, metadata=_about("graph runs at the same time, of one graph; more requests wait", _positive, "N")
+        default=16,
+        metadata=_about("graph runs at the same time, of one graph; more requests wait", _positive, "N", LIMITS),
     )
     queue_size: int | None = field(
         default=None,
@@ -184,6 +248,7 @@ class Settings:
             "for each that is worked on at the same time)",
             _from_zero,
             "N",
+            LIMITS,
         ),
     )
     cache_dir: Path | None = field(
@@ -193,10 +258,12 @@ class Settings:
             "plugin_config wins",
             Path,
             "DIR",
+            MODELS,
         ),
     )
     load_wait_s: float = field(
-        default=30.0, metadata=_about("how long a request waits for a model that still loads", _seconds, "SECONDS")
+        default=30.0,
+        metadata=_about("how long a request waits for a model that still loads", _seconds, "SECONDS", LIMITS),
     )
     request_timeout_s: float = field(
         default=0.0,
@@ -204,13 +271,17 @@ class Settings:
             "how long a request may take, waiting included, before it is cancelled; 0 sets no limit",
             _seconds,
             "SECONDS",
+            LIMITS,
+            aliases=("request_timeout",),
         ),
     )
     max_upload_bytes: int = field(
-        default=50 * MIB, metadata=_about("largest picture or mask that may be uploaded, as a file", _positive, "BYTES")
+        default=50 * MIB,
+        metadata=_about("largest picture or mask that may be uploaded, as a file", _positive, "BYTES", IMAGES),
     )
     max_upload_pixels: int = field(
-        default=MOST_UPLOAD_PIXELS, metadata=_about("largest picture or mask, as width times height", _pixels, "PIXELS")
+        default=MOST_UPLOAD_PIXELS,
+        metadata=_about("largest picture or mask, as width times height", _pixels, "PIXELS", IMAGES),
     )
     image_store: Path | None = field(
         default=None,
@@ -219,13 +290,14 @@ class Settings:
             "this server alone",
             Path,
             "DIR",
+            IMAGES,
         ),
     )
     image_store_bytes: int = field(
-        default=1024 * MIB, metadata=_about("room for these pictures; the oldest go first", _positive, "BYTES")
+        default=1024 * MIB, metadata=_about("room for these pictures; the oldest go first", _positive, "BYTES", IMAGES)
     )
     image_url_ttl_s: float = field(
-        default=3600.0, metadata=_about("how long these pictures can be fetched", _seconds, "SECONDS")
+        default=3600.0, metadata=_about("how long these pictures can be fetched", _seconds, "SECONDS", IMAGES)
     )
     trust_forwarded_headers: bool = field(
         default=False,
@@ -233,10 +305,93 @@ class Settings:
             "whether a proxy in front sets X-Forwarded-Proto and X-Forwarded-Host, for the URLs of pictures",
             _boolean,
             "true|false",
+            NETWORK,
+        ),
+    )
+    api_key_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "file whose first line is the key that requests have to bring as Authorization: Bearer KEY; else the environment "
+            f"variable {ENVIRONMENT_PREFIX}API_KEY or API_KEY; without any, everybody may ask",
+            Path,
+            "FILE",
+            SECURITY,
+        ),
+    )
+    api_key: str | None = field(
+        default=None,
+        repr=False,  # never in a log
+        metadata=_about("the key itself", _key, "KEY", SECURITY, variables=("API_KEY",), flag=False),
+    )
+    tls_certificate_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "certificate, with those of its issuers, as PEM: the server speaks https", Path, "FILE", SECURITY
+        ),
+    )
+    tls_key_file: Path | None = field(
+        default=None,
+        metadata=_about("private key of that certificate, as PEM without a password", Path, "FILE", SECURITY),
+    )
+    tls_client_ca_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "certificates, as PEM, of which one has to have issued the certificate of every client (mTLS)",
+            Path,
+            "FILE",
+            SECURITY,
+        ),
+    )
+    allowed_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "web pages that may call the server from a browser, such as https://app.example.com; * for all (default: those of "
+            "the server itself)",
+            _words,
+            "ORIGIN[,ORIGIN...]",
+            SECURITY,
+        ),
+    )
+    allowed_methods: tuple[str, ...] = field(
+        default=("*",), metadata=_about("methods that these pages may use", _words, "METHOD[,METHOD...]", SECURITY)
+    )
+    allowed_headers: tuple[str, ...] = field(
+        default=("*",), metadata=_about("headers that these pages may send", _words, "HEADER[,HEADER...]", SECURITY)
+    )
+    allow_credentials: bool = field(
+        default=False,
+        metadata=_about("whether these pages may send cookies and the like", _boolean, "true|false", SECURITY),
+    )
+    drain_delay_s: float = field(
+        default=0.0,
+        metadata=_about(
+            "how long a server that was told to end (SIGTERM) goes on taking requests while it says that it is not ready, so that "
+            "load balancers notice; 5 or more for Kubernetes",
+            _seconds,
+            "SECONDS",
+            SHUTDOWN,
         ),
     )
     shutdown_grace_s: float = field(
-        default=10.0, metadata=_about("how long a shutdown waits for cancelled runs to end", _seconds, "SECONDS")
+        default=60.0,
+        metadata=_about(
+            "how long requests may then go on, waiting ones too, before they are cancelled",
+            _seconds,
+            "SECONDS",
+            SHUTDOWN,
+        ),
+    )
+    cancel_grace_s: float = field(
+        default=10.0,
+        metadata=_about(
+            "how long runs that were cancelled get to end, and then models to be unloaded",
+            _seconds,
+            "SECONDS",
+            SHUTDOWN,
+        ),
+    )
+    log_path: Path | None = field(
+        default=None, metadata=_about("file that the log is written to as well", Path, "FILE", LOGGING)
     )
 
     @classmethod
@@ -251,16 +406,39 @@ class Settings:
         given: dict[str, Any] = {}
         sources = {each.metadata["source"] for each in fields(cls) if flags.get(each.name) is not None} - {""}
         for each in fields(cls):
-            variable = ENVIRONMENT_PREFIX + each.name.upper()
+            variable = next((name for name in variables_of(each) if environment.get(name)), None)
             if flags.get(each.name) is not None:
                 value = flags[each.name]
                 given[each.name] = tuple(value) if isinstance(value, list) else value  # argparse extends lists
-            elif environment.get(variable) and not (each.metadata["source"] and sources - {each.metadata["source"]}):
+            elif variable is not None and not (each.metadata["source"] and sources - {each.metadata["source"]}):
                 try:
                     given[each.name] = each.metadata["parse"](environment[variable])
                 except ValueError as error:
                     raise SettingsError(f"environment variable {variable}: {error}") from None
-        return cls(**given)
+        settings = cls(**given)
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Look at settings that belong together.
+
+        Raises:
+            SettingsError: they do not go together.
+        """
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise SettingsError("--tls_certificate_file and --tls_key_file go together; one of them is missing")
+        if self.tls_client_ca_file is not None and self.tls_certificate_file is None:
+            raise SettingsError("--tls_client_ca_file needs --tls_certificate_file and --tls_key_file")
+        if self.allow_credentials and (not self.allowed_origins or "*" in self.allowed_origins):
+            raise SettingsError(
+                "--allow_credentials needs a list of --allowed_origins: browsers send no credentials where all may ask"
+            )
+
+
+def variables_of(setting: Field[Any]) -> list[str]:
+    """The environment variables of a setting; the first that is not empty counts."""
+    names = (setting.name, *setting.metadata["aliases"])
+    return [*(ENVIRONMENT_PREFIX + name.upper() for name in names), *setting.metadata["variables"]]
 
 
 def misspelt_variables(environment: Mapping[str, str]) -> list[str]:
@@ -268,7 +446,7 @@ def misspelt_variables(environment: Mapping[str, str]) -> list[str]:
 
     Other names with our prefix are left alone: Kubernetes sets GRAPH_RUNTIME_SERVICE_HOST and its like by itself.
     """
-    known = [ENVIRONMENT_PREFIX + each.name.upper() for each in fields(Settings)]
+    known = [name for each in fields(Settings) for name in variables_of(each)]
     found = []
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known:

@@ -20,6 +20,7 @@ from server.app import build_app
 from server.clock import Clock
 from server.keys import SERVABLES
 from server.settings import Settings
+from tests.server.serving import Server
 
 PATIENCE_S = 20.0
 
@@ -289,13 +290,34 @@ Serve = Callable[..., Awaitable[Client]]
 
 @pytest.fixture
 def serve(aiohttp_client: AiohttpClient, models: Models) -> Serve:
-    """Starts a server for the model folder on the loopback; returns a client when nothing loads any more."""
+    """Starts a server for the model folder on the loopback; returns a client when nothing loads any more.
+
+    Unless told otherwise it ends at once, and does not wait for requests that a test has left.
+    """
 
     async def start(*, settled: bool = True, clock: Clock | None = None, **given: Any) -> Client:
-        settings = {"file_system_poll_wait_seconds": 0.0, **given}  # only tests of hot reload need the watcher
+        # Only tests of hot reload need the watcher.
+        settings = {"file_system_poll_wait_seconds": 0.0, "shutdown_grace_s": 0.0, **given}
         client = await aiohttp_client(build_app(Settings(models=models.folder, **settings), clock))
         if settled:
             await client.app[SERVABLES].settled.wait()
         return client
 
     return start
+
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts ``graph-runtime serve`` as a process, in a folder of its own."""
+    started: list[Server] = []
+
+    def start(*arguments: str) -> Server:
+        started.append(Server(*arguments, cwd=tmp_path))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.end()

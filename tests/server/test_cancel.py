@@ -158,7 +158,7 @@ async def test_a_run_that_ignores_its_cancellation_does_not_hold_up_a_shutdown(
     serve: Serve, models: Models, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     models.add("stubborn", "HttpStubborn")
-    client = await serve(shutdown_grace_s=0.01)
+    client = await serve(cancel_grace_s=0.01)
     asked = asyncio.create_task(client.post(PATH, json={"model": "stubborn"}))
     await gate.wait_entered()
     await client.server.close()

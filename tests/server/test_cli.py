@@ -36,7 +36,7 @@ def test_flags_may_be_written_with_either_separator(served: list[Settings], sepa
     ]  # fmt: skip
     assert cli.main(["serve", *(flag.replace("_", separator) for flag in flags)]) == 0
     assert served == [
-        Settings(models=Path("m"), rest_port=1, rest_bind_address="::1", log_level="DEBUG", max_body_bytes=2)
+        Settings(models=Path("m"), rest_port=1, rest_bind_address=("::1",), log_level="DEBUG", max_body_bytes=2)
     ]
 
 
@@ -67,7 +67,7 @@ def test_a_variable_that_cannot_be_used_is_a_usage_error(
     [
         (["serve", "--rest_port", "x"], "argument --rest_port: 'x' is not a whole number"),
         (["serve", "--rest-port", "70000"], "argument --rest-port: '70000' is not a port"),
-        (["serve", "--log_level", "loud"], "argument --log_level: 'loud' is not a log level; give one of DEBUG"),
+        (["serve", "--log_level", "loud"], "argument --log_level: 'loud' is not a log level; give one of TRACE, DEBUG"),
         (["serve", "--prot", "1"], "unrecognized arguments: --prot 1"),
         (["serve", "--rest", "1"], "unrecognized arguments: --rest 1"),
         (["generate", "a cat"], "the following arguments are required: -o/--output"),

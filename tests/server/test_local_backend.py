@@ -193,7 +193,7 @@ async def test_a_stopped_backend_runs_nothing_more(models: Models) -> None:
 
 async def test_closing_tells_what_was_not_given_back_in_time(models: Models, resources: _Resources) -> None:
     models.add("answers", "HttpAnswers")
-    backend = LocalBackend(Settings(shutdown_grace_s=0.01))
+    backend = LocalBackend(Settings(cancel_grace_s=0.01))
     await backend.load(_spec(models))
     resources.may_close.clear()
     assert await backend.close() == ["answers: its resources were not given back in time"]

@@ -3,142 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from server.cli import main
 from server.discovery import bundled_models_dir
+from tests.server.serving import Asker, Server
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Models
-
-# The process needs a calculator that this test can hold on to; it is registered as an embedding program would do it.
-PROGRAM = """
-import sys, threading
-from graph_runtime import Calculator, register_calculator
-from calculators import HttpPayload
-
-class _Http(Calculator):
-    @classmethod
-    def get_contract(cls, cc):
-        cc.inputs["HTTP_REQUEST_PAYLOAD"].set(HttpPayload)
-        cc.outputs["HTTP_RESPONSE_PAYLOAD"].set(str)
-
-@register_calculator
-class Echo(_Http):
-    def process(self, cc):
-        cc.outputs["HTTP_RESPONSE_PAYLOAD"].add('{"echo":true}')
-
-@register_calculator
-class Wait(_Http):
-    def process(self, cc):
-        gone = threading.Event()
-        cc.on_cancel(gone.set)
-        print("waiting", flush=True)
-        gone.wait()
-        print("cancelled", flush=True)
-
-@register_calculator
-class Deaf(_Http):
-    def process(self, cc):
-        print("waiting", flush=True)
-        threading.Event().wait()
-
-from server.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-class Server:
-    """A server process with its standard output as lines."""
-
-    def __init__(self, *arguments: str, cwd: Path) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GRAPH_RUNTIME_")}
-        self._stderr = cwd / "stderr"
-        with self._stderr.open("w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, "serve", "--rest_port", "0", *arguments],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                cwd=cwd,
-                env=environment,
-            )
-        self.url = ""
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().rstrip("\n")
-
-    def first_lines(self) -> list[str]:
-        """The lines up to the curl line."""
-        lines = [self.line(), self.line(), self.line()]
-        self.url = lines[0].split()[3]
-        return lines
-
-    def errors(self) -> str:
-        return self._stderr.read_text()
-
-    def post(self, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(
-            f"{self.url}/v3/call", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.load(response)
-
-
-class Asker(threading.Thread):
-    """A client that asks on a thread of its own."""
-
-    def __init__(self, server: Server, body: dict[str, Any]) -> None:
-        super().__init__()
-        self._server = server
-        self._body = body
-        self._status = 200
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._server.post(self._body)
-        except urllib.error.HTTPError as error:
-            self._status = error.code
-            error.close()
-
-    def status(self) -> int:
-        """The status of the answer."""
-        self.join(30)
-        assert not self.is_alive(), "there was no answer"
-        return self._status
-
-
-StartServer = Callable[..., Server]
-
-
-@pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    started: list[Server] = []
-
-    def start(*arguments: str) -> Server:
-        started.append(Server(*arguments, cwd=tmp_path))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.process.kill()
-        server.process.wait()
-        assert server.process.stdout is not None
-        server.process.stdout.close()
+    from tests.server.conftest import Models, StartServer
 
 
 def test_it_says_where_and_what_and_how_to_call_and_ends_with_0_at_a_signal(
@@ -177,11 +54,11 @@ def test_a_model_that_fails_is_told_at_start_and_the_others_are_served(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_cancels_the_running_request_and_tells_its_client(
+def test_a_request_that_runs_when_the_grace_is_over_is_cancelled_and_its_client_told(
     start_server: StartServer, models: Models, number: signal.Signals
 ) -> None:
     models.add("wait", "Wait")
-    server = start_server("--models", str(models.folder))
+    server = start_server("--models", str(models.folder), "--shutdown_grace_s", "0")
     server.first_lines()
     client = Asker(server, {"model": "wait"})
     assert server.line() == "waiting"
@@ -195,7 +72,7 @@ def test_a_run_that_ignores_everything_does_not_keep_the_process_alive(
     start_server: StartServer, models: Models
 ) -> None:
     models.add("deaf", "Deaf")
-    server = start_server("--models", str(models.folder), "--shutdown_grace_s", "0.1")
+    server = start_server("--models", str(models.folder), "--shutdown_grace_s", "0", "--cancel_grace_s", "0.1")
     server.first_lines()
     client = Asker(server, {"model": "deaf"})
     assert server.line() == "waiting"

@@ -13,7 +13,7 @@ from server.settings import Settings, SettingsError, misspelt_variables
 def test_defaults_are_local_and_on_the_usual_port() -> None:
     settings = Settings.resolve({}, {})
     assert settings == Settings()
-    assert (settings.rest_bind_address, settings.rest_port, settings.models) == ("127.0.0.1", 8000, None)
+    assert (settings.rest_bind_address, settings.rest_port, settings.models) == (("127.0.0.1",), 8000, None)
     assert settings.max_body_bytes == 64 * 1024 * 1024
 
 
@@ -35,7 +35,7 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("RUN_THREADS", "0", "'0' is too small; give 1 or more"),
         ("LOAD_WAIT_S", "nan", "'nan' is not a number of seconds; give 0 or more"),
         ("LOAD_WAIT_S", "soon", "'soon' is not a number of seconds; give 0 or more"),
-        ("LOG_LEVEL", "loud", "'loud' is not a log level; give one of DEBUG, INFO, WARNING, ERROR"),
+        ("LOG_LEVEL", "loud", "'loud' is not a log level; give one of TRACE, DEBUG, INFO, WARNING, ERROR"),
         (
             "REST_BIND_ADDRESS",
             " ",
