@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from server import cli
-from server.settings import Settings
+from server.foreign_flags import FOREIGN_FLAGS
+from server.settings import GROUPS, Settings
 
 
 @pytest.fixture
@@ -101,11 +103,55 @@ def test_a_wrong_command_line_is_told_and_exits_with_2(
     assert message in capsys.readouterr().err
 
 
+def test_help_shows_the_settings_in_groups_that_are_not_too_long(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", "--help"]) == 0
+    printed = capsys.readouterr().out
+    places = [printed.index(f"\n{group}:\n") for group in GROUPS]
+    assert places == sorted(places)
+    counts = Counter(setting.metadata["group"] for setting in fields(Settings))
+    assert counts.keys() == set(GROUPS)
+    assert max(counts.values()) <= 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--nireq", "4"], "--nireq is not a flag of this server: --runs_per_servable says how many"),
+        (["--pull"], "--pull is not a flag of this server: this server downloads no models"),
+        (["--weight-format", "int8"], "--weight-format is not a flag of this server: this server downloads no models"),
+        (["--cpu_extension=/x.so"], "--cpu_extension is not a flag of this server: calculators are Python classes"),
+        (["--api_key", "secret"], "use --api_key_file or the environment variable API_KEY"),
+    ],
+)
+def test_a_flag_of_ovms_that_means_nothing_here_is_refused_with_the_reason(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["serve", *arguments]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_no_flag_that_is_refused_is_a_setting() -> None:
+    known = {name for setting in fields(Settings) for name in (setting.name, *setting.metadata["aliases"])}
+    hidden = {setting.name for setting in fields(Settings) if not setting.metadata["flag"]}
+    assert not (known - hidden) & FOREIGN_FLAGS.keys()
+    assert hidden <= FOREIGN_FLAGS.keys()
+
+
+def test_names_that_other_servers_have_for_a_setting_are_taken(served: list[Settings]) -> None:
+    assert cli.main(["serve", "--rest_workers", "8", "--request-timeout", "30", "--log_level", "trace"]) == 0
+    assert (served[0].run_threads, served[0].request_timeout_s, served[0].log_level) == (8, 30.0, "TRACE")
+
+
+def test_several_addresses_may_be_listed(served: list[Settings]) -> None:
+    assert cli.main(["serve", "--rest_bind_address", "127.0.0.1, ::1"]) == 0
+    assert served[0].rest_bind_address == ("127.0.0.1", "::1")
+
+
 def test_help_names_every_setting_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve", "--help"]) == 0
     options = capsys.readouterr().out.partition("options:")[2]
     for setting in fields(Settings):
-        assert options.count(f"  --{setting.name} ") == 1
+        assert options.count(f"  --{setting.name} ") == setting.metadata["flag"]
         assert "_" not in setting.name or f"--{setting.name.replace('_', '-')}" not in options
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,6 +133,41 @@ def test_what_is_no_http_gets_our_form_of_error_and_one_line_in_the_log(
     assert "Traceback" not in log
     assert "ERROR" not in log
     assert log.count("is not HTTP: ") == 4
+
+
+def test_several_addresses_share_one_port_and_are_told(start_server: StartServer, models: Models) -> None:
+    models.add("echo", "Echo")
+    server = start_server("--models", str(models.folder), "--rest_bind_address", "127.0.0.1,127.0.0.2,127.0.0.1")
+    first, _, _ = server.first_lines()
+    port = server.url.rpartition(":")[2]
+    assert f" is at http://127.0.0.1:{port} and http://127.0.0.2:{port} " in first
+    for address in ("127.0.0.1", "127.0.0.2"):
+        with urllib.request.urlopen(f"http://{address}:{port}/v2/health/live", timeout=30) as response:
+            assert response.status == 200
+
+
+def test_the_log_goes_to_a_file_too(start_server: StartServer, models: Models, tmp_path: Path) -> None:
+    models.add("echo", "Echo")
+    server = start_server("--models", str(models.folder), "--log_path", str(tmp_path / "server.log"))
+    server.first_lines()
+    server.post({"model": "echo"})
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    written = (tmp_path / "server.log").read_text()
+    assert "POST /v3/call 200" in written
+    assert written == server.errors()
+
+
+def test_a_log_file_that_cannot_be_written_is_told(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["serve", "--models", str(models.folder), "--rest_port", "0", "--log_path", "/nowhere/server.log"]
+    assert main(arguments) == 2
+    assert "/nowhere/server.log" in capsys.readouterr().err
+
+
+def test_an_api_key_file_that_cannot_be_read_is_told(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["serve", "--models", str(models.folder), "--rest_port", "0", "--api_key_file", "/nowhere/key"]
+    assert main(arguments) == 2
+    assert "api_key_file /nowhere/key cannot be read" in capsys.readouterr().err
 
 
 def test_a_busy_port_is_told_before_anything_is_loaded(models: Models, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,21 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_left_alone() -> None:
     assert Settings.resolve({}, environment) == Settings()
 
 
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [
+        (
+            {"ALLOW_CREDENTIALS": "true", "ALLOWED_ORIGINS": "*"},
+            "--allow_credentials needs a list of --allowed_origins",
+        ),
+        ({"TLS_KEY_FILE": "/k"}, "--tls_certificate_file and --tls_key_file go together"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_told(environment: dict[str, str], problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        Settings.resolve({}, {f"GRAPH_RUNTIME_{name}": value for name, value in environment.items()})
+
+
 def test_settings_can_be_sent_to_another_process() -> None:
     settings = Settings(models=Path("/m"), rest_port=1)
     assert pickle.loads(pickle.dumps(settings)) == settings
