@@ -1,0 +1,72 @@
+"""A running server for real clients: the graphs that they call, and the model that comes with the project."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SHAPES = Path(__file__).parents[2] / "examples" / "models" / "shapes"
+GRAPHS = {
+    "pass": """
+        input_stream: "OVTENSOR:in" output_stream: "OVTENSOR:out"
+        node { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out" }
+    """,
+    "my/two": """
+        input_stream: "a" input_stream: "b" output_stream: "c" output_stream: "d"
+        node { calculator: "PassThroughCalculator" input_stream: "a" input_stream: "b" output_stream: "c" output_stream: "d" }
+    """,
+    "side": """
+        input_stream: "tick" input_side_packet: "word" input_side_packet: "number"
+        output_stream: "said" output_stream: "counted"
+        node {
+          calculator: "SidePacketToStreamCalculator" input_stream: "TICK:tick"
+          input_side_packet: "word" input_side_packet: "number"
+          output_stream: "AT_TICK:0:said" output_stream: "AT_TICK:1:counted"
+        }
+    """,
+    "picture": """
+        input_stream: "IMAGE:picture" output_stream: "IMAGE:same"
+        node { calculator: "PassThroughCalculator" input_stream: "picture" output_stream: "same" }
+    """,
+}
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``host:port`` of a server with GRAPHS and the model ``shapes``; models load while it answers."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, text in GRAPHS.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "graph.pbtxt").write_text(text)
+    shutil.copytree(SHAPES, folder / "shapes")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "server.cli",
+            "serve",
+            "--rest_port",
+            "0",
+            "--models",
+            str(folder),
+            "--load_wait_s",
+            "60",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    found = None
+    while found is None:
+        line = process.stdout.readline()
+        assert line, "the server ended before it printed its address"
+        found = re.search(r"http://([\d.]+:\d+)", line)
+    yield found[1]
+    process.terminate()
+    process.communicate(timeout=60)
