@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from calculators.http_payload import RequestError
 from calculators.kserve_payload import InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
-from calculators.kserve_tensors import elements_of
+from calculators.kserve_tensors import array_of, elements_of, raw_of
 from server.kserve_values import quoted, refuse
 from server.payload import parse_object
 from server.replies import GraphAnswerError
@@ -113,18 +114,20 @@ def write_response(response: InferResponse, forms: Forms) -> tuple[bytes, int | 
     outputs, behind = [], []
     for tensor in response.outputs:
         described: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-        parameters = dict(tensor.parameters)
+        parameters = tensor.parameters
         try:
             if forms.is_binary(tensor.name):
-                raw = tensor.raw()
-                parameters["binary_data_size"] = len(raw)
+                raw = raw_of(tensor)
+                parameters = {**parameters, "binary_data_size": len(raw)}
                 behind.append(raw)
+            elif tensor.datatype == "BYTES":
+                described["data"] = elements_of(tensor)
             else:
-                described["data"] = _texts(tensor) if tensor.datatype == "BYTES" else _numbers(tensor)
-        except _NotJsonError as error:
-            raise error.refusal from None
+                described["data"] = _numbers(tensor)
         except RequestError as error:
             raise GraphAnswerError(f"the graph answered with a tensor that is none: {error}") from error
+        if tensor.datatype == "BYTES" and "data" in described:
+            described["data"] = _texts(tensor.name, described["data"])
         if parameters:
             described["parameters"] = parameters
         outputs.append(described)
@@ -138,6 +141,8 @@ def write_response(response: InferResponse, forms: Forms) -> tuple[bytes, int | 
         text = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError as error:  # a parameter of a calculator's own making
         raise GraphAnswerError(f"the answer of the graph is no JSON: {error}") from error
+    if b"null" in text:  # what orjson makes of NaN; or a text that says so
+        _check_finite(outputs)
     return (b"".join([text, *behind]), len(text)) if behind else (text, None)
 
 
@@ -237,30 +242,31 @@ def _flag(parameters: dict[str, Parameter], name: str) -> bool | None:
 # ---- writing
 
 
-class _NotJsonError(Exception):
-    def __init__(self, tensor: Tensor, what: str) -> None:
-        super().__init__(what)
-        self.refusal = RequestError(
-            f"The output {quoted(tensor.name)} has {what}, which JSON cannot hold; ask for it in binary form, with the parameter "
-            '"binary_data": true of the output, or "binary_data_output": true of the request.',
-            status=400,
-            param=tensor.name[:100],
-            code="not_json",
-        )
+def _numbers(tensor: Tensor) -> NDArray[Any]:
+    elements = array_of(tensor).reshape(-1)
+    return (
+        elements.astype(np.float32) if elements.dtype == np.float16 else elements
+    )  # not every orjson knows the latter
 
 
-def _numbers(tensor: Tensor) -> Any:
-    elements = tensor.array().reshape(-1)
-    if elements.dtype.kind == "f":
-        if not np.isfinite(elements).all():
-            raise _NotJsonError(tensor, "NaN or infinity")
-        if elements.dtype.itemsize == 2:
-            return elements.astype(np.float32)
-    return elements
+def _check_finite(outputs: list[dict[str, Any]]) -> None:
+    for output in outputs:
+        data = output.get("data")
+        if isinstance(data, np.ndarray) and data.dtype.kind == "f" and not np.isfinite(data).all():
+            _refuse_json(output["name"], "NaN or infinity")
 
 
-def _texts(tensor: Tensor) -> list[str]:
+def _texts(name: str, elements: list[bytes]) -> list[str]:
     try:
-        return [element.decode() for element in elements_of(tensor)]
+        return [element.decode() for element in elements]
     except UnicodeDecodeError:
-        raise _NotJsonError(tensor, "bytes that are no UTF-8 text") from None
+        _refuse_json(name, "bytes that are no UTF-8 text")
+
+
+def _refuse_json(name: str, what: str) -> NoReturn:
+    refuse(
+        f"The output {quoted(name)} has {what}, which JSON cannot hold; ask for it in binary form, with the parameter "
+        '"binary_data": true of the output, or "binary_data_output": true of the request.',
+        "not_json",
+        name,
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from calculators.http_payload import Headers, HttpPayload, RequestError
 from calculators.kserve_payload import InferRequest, Tensor
-from calculators.kserve_tensors import elements_of
+from calculators.kserve_tensors import array_of, elements_of
 from graph_runtime import Image, ImageFormat, ImageFrame
 from server.interface import GraphInterface, PacketKind, Port
 from server.multipart import parse_multipart
@@ -32,13 +32,13 @@ def value_of(
     """
     for kind in port.kinds:
         if kind is PacketKind.ARRAY:
-            return tensor.array()
+            return array_of(tensor)
         if kind is PacketKind.PAYLOAD:
             return _payload(interface, request, tensor, streaming, base_url)
         convert = _CONVERSIONS.get((kind, tensor.datatype))
         if convert is not None:
             return convert(tensor)
-    tensor.array()  # whatever else is wrong with it comes first
+    array_of(tensor)  # whatever else is wrong with it comes first
     wanted = dict.fromkeys(datatype for kind, datatype in _CONVERSIONS if kind in port.kinds)
     if wanted:
         what, code = f"is {tensor.datatype}; the graph takes {', '.join(wanted)}", "invalid_precision"
@@ -48,7 +48,7 @@ def value_of(
 
 
 def _single(tensor: Tensor) -> Any:
-    elements = tensor.array()
+    elements = array_of(tensor)
     if elements.size != 1:
         refuse(
             f"The input {quoted(tensor.name)} has {elements.size} elements; the graph takes one.",
@@ -90,7 +90,7 @@ _PIXELS: Final = {1: np.uint8, 2: np.uint16, 4: np.float32}
 def _image(make: Callable[..., Any]) -> Callable[[Tensor], Any]:
     def convert(tensor: Tensor) -> Any:
         formats = _FORMATS[tensor.datatype]
-        pixels = tensor.array()
+        pixels = array_of(tensor)
         if pixels.ndim != 3 or pixels.shape[2] not in formats or not pixels.size:
             refuse(
                 f"The image {quoted(tensor.name)} has the shape {list(pixels.shape)}; an image of {tensor.datatype} is "
@@ -110,7 +110,7 @@ _CONVERSIONS: Final[Mapping[tuple[PacketKind, str], Callable[[Tensor], Any]]] = 
     **{(PacketKind.INT, datatype): _single for datatype in _WHOLE},
     **{(PacketKind.FLOAT, datatype): _single for datatype in ("FP16", "FP32", "FP64", *_WHOLE)},
     **{
-        (PacketKind.LIST, datatype): (lambda tensor: tensor.array().tolist())
+        (PacketKind.LIST, datatype): (lambda tensor: array_of(tensor).tolist())
         for datatype in ("BOOL", "BYTES", "FP16", "FP32", "FP64", *_WHOLE)
     },
     **{(PacketKind.IMAGE_FRAME, datatype): _image(ImageFrame) for datatype in _FORMATS},
