@@ -88,11 +88,13 @@ def tensor_of(name: str, value: object) -> Tensor:
         return Tensor(name, BYTES, (1,), [_text(value)])
     if isinstance(value, bytes):
         return Tensor(name, BYTES, (1,), [value])
+    if isinstance(value, np.generic):
+        return _of_array(name, np.asarray(value).reshape(1))
     if isinstance(value, (bool, int, float)):
         return _of_array(name, _number(value))
     if isinstance(value, (list, tuple)) and value and all(isinstance(each, (str, bytes)) for each in value):
         return Tensor(name, BYTES, (len(value),), [_text(each) for each in value])
-    if not isinstance(value, (np.ndarray, np.generic, list, tuple)) and not hasattr(value, "__array_interface__"):
+    if not isinstance(value, (np.ndarray, list, tuple)) and not hasattr(value, "__array_interface__"):
         raise TypeError(f"a {type(value).__name__} cannot be sent as a tensor")
     try:
         made = np.asarray(value)
