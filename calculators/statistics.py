@@ -54,6 +54,7 @@ class ImageStatistics:
             before its turn is not counted: the lane has not worked on it.
         images: pictures that were finished.
         steps: denoising steps that were run, those of the running request and of cancelled ones too.
+        memory_bytes: what the processes that hold the model use of the machine's memory; 0 where it is in this process.
         restarts: how often the model was loaded anew after a failure or a crash.
         stage_s: stage (those of ``GenerationResult.stage_s``) -> seconds that it took, for each finished request.
         steps_per_s: denoising steps a second, for each finished request.
@@ -64,6 +65,7 @@ class ImageStatistics:
     images: int = 0
     steps: int = 0
     restarts: int = 0
+    memory_bytes: int = 0
     stage_s: Mapping[str, Distribution] = field(default_factory=dict)
     steps_per_s: Distribution = field(default_factory=lambda: Distribution.empty(PER_SECOND))
 
@@ -74,6 +76,7 @@ class ImageStatistics:
             images=self.images + other.images,
             steps=self.steps + other.steps,
             restarts=self.restarts + other.restarts,
+            memory_bytes=self.memory_bytes + other.memory_bytes,
             stage_s={
                 stage: self.stage_s.get(stage, _NO_TIME) + other.stage_s.get(stage, _NO_TIME)
                 for stage in [*self.stage_s, *(stage for stage in other.stage_s if stage not in self.stage_s)]

@@ -20,20 +20,11 @@ from server.drain import Drain
 from server.health_routes import live, ready
 from server.image_routes import send_image
 from server.image_store import ImageStore
-from server.keys import (
-    ACCESS,
-    ADMISSION,
-    BACKEND,
-    CLOCK,
-    DRAIN,
-    IMAGE_STORE,
-    KSERVE_ROUTE,
-    RELOADER,
-    SERVABLES,
-    SETTINGS,
-)
+from server.keys import ACCESS, ADMISSION, BACKEND, CLOCK, DRAIN, IMAGE_STORE, KSERVE_ROUTE, METRICS, RELOADER, SERVABLES, SETTINGS
 from server.kserve_routes import KSERVE_MODEL, infer, model_metadata, model_ready, repository_index, server_metadata
 from server.local_backend import LocalBackend, in_thread
+from server.metrics import Metrics
+from server.metrics_routes import show_metrics
 from server.middleware import MIDDLEWARES, add_headers
 from server.openai_routes import call_graph, list_models, refuse_empty_id, retrieve_model
 from server.page import show_page
@@ -65,8 +56,10 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
     app[SETTINGS] = settings
     app[CLOCK] = SystemClock() if clock is None else clock
     app[DRAIN] = Drain()
+    app[METRICS] = Metrics(settings.metrics_list) if settings.metrics_enable else None
     app.add_routes([
         web.get("/", show_page),
+        web.get("/metrics", show_metrics),
         web.get("/v2/health/live", live),
         web.get("/v2/health/ready", ready),
         web.get("/v2", server_metadata, name=KSERVE_ROUTE),
@@ -117,7 +110,7 @@ async def image_store(app: web.Application) -> AsyncIterator[None]:
 async def backend(app: web.Application) -> AsyncIterator[None]:
     """Cleanup context: who runs graphs, and who decides which requests may wait."""
     app[BACKEND] = made = LocalBackend(app[SETTINGS], clock=app[CLOCK], store=app[IMAGE_STORE])
-    app[ADMISSION] = Admission(made, app[CLOCK])
+    app[ADMISSION] = Admission(made, app[CLOCK], app[METRICS])
     yield
     for line in await made.close():
         _log.error("%s", line)
@@ -130,6 +123,9 @@ async def servables(app: web.Application) -> AsyncIterator[None]:
     for file in settings.options_proto:
         await in_thread("register options", partial(register_options, file))
     app[SERVABLES] = found = Servables(app[BACKEND], settings.load_wait_s)
+    metrics = app[METRICS]
+    if metrics is not None:
+        metrics.watch(app[BACKEND], found)
     app[RELOADER] = reloader = Reloader(repository, found)
     await reloader.look()
     watching = asyncio.create_task(watch(reloader, settings, app[CLOCK]), name="watch the models")

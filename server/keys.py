@@ -10,6 +10,7 @@ from server.backend import Backend
 from server.clock import Clock
 from server.drain import Drain
 from server.image_store import ImageStore
+from server.metrics import Metrics
 from server.servables import Servables
 from server.settings import Settings
 from server.watch import Reloader
@@ -22,6 +23,7 @@ ADMISSION = web.AppKey("ADMISSION", Admission)
 """What routes run graphs with."""
 SERVABLES = web.AppKey("SERVABLES", Servables)
 RELOADER = web.AppKey("RELOADER", Reloader)
+METRICS: web.AppKey[Metrics | None] = web.AppKey("METRICS")
 CLOCK: web.AppKey[Clock] = web.AppKey("CLOCK", Clock)
 IMAGE_STORE: web.AppKey[ImageStore | None] = web.AppKey("IMAGE_STORE")
 

@@ -178,7 +178,10 @@ class LocalBackend:
             if closing.done():  # else whoever waited was cancelled, and close() waits for it
                 loaded = self._loaded.pop(handle.key, None)
                 if loaded is not None:
-                    gone = {node: replace(record, lanes={}) for node, record in loaded.resources.statistics().items()}
+                    gone = {
+                        node: replace(record, lanes={}, memory_bytes=0)
+                        for node, record in loaded.resources.statistics().items()
+                    }
                     _add_up(self._done_before, loaded.name, gone)
                 self._closing.pop(handle.key, None)
 
@@ -224,10 +227,12 @@ class LocalBackend:
         return late
 
 
-def _add_up(found: dict[str, dict[str, ImageStatistics]], name: str, nodes: Mapping[str, ImageStatistics]) -> None:
+def _add_up(
+    found: dict[str, dict[str, ImageStatistics]], name: str, nodes: Mapping[str, ImageStatistics], **instead: Any
+) -> None:
     mine = found.setdefault(name, {})
     for node, record in nodes.items():
-        mine[node] = mine.get(node, ImageStatistics()) + record
+        mine[node] = mine.get(node, ImageStatistics()) + replace(record, **instead)
 
 
 def _limits(spec: ServableSpec, bound: int | None, lanes: int | None, settings: Settings) -> tuple[int, Limits]:

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from server.errors import describe, kserve_response, needs_log, openai_response
-from server.keys import ACCESS, DRAIN, KSERVE_ROUTE, MODEL, REQUEST_ID
+from server.keys import ACCESS, DRAIN, KSERVE_ROUTE, METRICS, MODEL, REQUEST_ID
 from server.protocol import SERVER_NAME
 
 _PROBES = "/v2/health/"  # asked every few seconds by whoever watches us: only in the log at level DEBUG
@@ -77,6 +77,9 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
         status = _CLIENT_LEFT
         raise
     finally:
+        metrics = request.app[METRICS]
+        if metrics is not None:
+            metrics.answered(request, status)
         _access_log.log(
             logging.DEBUG if request.rel_url.raw_path.startswith(_PROBES) else logging.INFO,
             "%s %s %d %.1f ms%s %s",

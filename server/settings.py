@@ -12,6 +12,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from server.metric_families import FAMILIES, NOT_FOR_GRAPHS
+
 ENVIRONMENT_PREFIX = "GRAPH_RUNTIME_"
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 MIB = 1024 * 1024
@@ -90,6 +92,12 @@ def _log_level(text: str) -> str:
     return text.upper()
 
 
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ValueError(f"{text!r} is not a log format; give text or json")
+    return text
+
+
 def _name(text: str) -> str:
     if not text.strip():
         raise ValueError("the name is empty; give the one that requests will use")
@@ -115,6 +123,16 @@ def _key(text: str) -> str:
 
 def _files(text: str) -> tuple[Path, ...]:
     return tuple(Path(each.strip()) for each in text.split(",") if each.strip())
+
+
+def _families(text: str) -> tuple[str, ...]:
+    names = tuple(each.strip() for each in text.split(",") if each.strip())
+    for name in names:
+        if name not in FAMILIES and name not in NOT_FOR_GRAPHS:
+            near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(FAMILIES)}"
+            raise ValueError(f"{name!r} is not a family of metrics; {hint}")
+    return names
 
 
 def _about(
@@ -229,6 +247,9 @@ class Settings:
     )
     log_level: str = field(
         default="INFO", metadata=_about(f"how much to log: {', '.join(LOG_LEVELS)}", _log_level, "LEVEL", LOGGING)
+    )
+    log_format: str = field(
+        default="text", metadata=_about("text for people, or json: an object a line", _log_format, "text|json")
     )
     max_body_bytes: int = field(
         default=64 * MIB, metadata=_about("largest request body that is read", _positive, "BYTES", LIMITS)
@@ -370,6 +391,17 @@ class Settings:
             _seconds,
             "SECONDS",
             SHUTDOWN,
+        ),
+    )
+    metrics_enable: bool = field(
+        default=True, metadata=_about("whether GET /metrics tells what the server does", _boolean, "true|false")
+    )
+    metrics_list: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "the families of metrics to tell, without those of the process (default: all; docs/serving.md lists them)",
+            _families,
+            "NAME[,NAME...]",
         ),
     )
     shutdown_grace_s: float = field(

@@ -39,6 +39,7 @@ from calculators.image_gen.generation import GenerationResult, PartialImage
 from calculators.image_gen.lane import IdleUnload, Job, QueuedLane, log_loaded
 from calculators.image_gen.messages import Message, receive_message, send_message
 from calculators.image_gen.options import LoadSettings
+from calculators.statistics import ImageStatistics
 from graph_runtime.errors import StatusCode
 
 _log = logging.getLogger(__name__)
@@ -121,6 +122,11 @@ class ProcessLane(QueuedLane):
         about = super().describe()
         about.update(pid=child.pid if child is not None and child.is_alive() else None, restarts=self._restarts)
         return about
+
+    def statistics(self) -> ImageStatistics:
+        """As every lane, and the memory of the child."""
+        child = self._child
+        return super().statistics() + ImageStatistics(memory_bytes=0 if child is None else child.memory_bytes())
 
     def _run(self, job: Job) -> GenerationResult:
         for _ in range(_MOST_CHILDREN):
@@ -260,6 +266,15 @@ class _Child:
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
+
+    def memory_bytes(self) -> int:
+        """What it has in memory; 0 once it has ended, and where the system does not tell."""
+        if not self.is_alive():
+            return 0
+        with suppress(OSError):
+            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+            return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        return 0
 
     def load(self, load: LoadSettings, timeout_s: float) -> None:
         self._send({"type": "load", "load": load.to_json()})
