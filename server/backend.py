@@ -20,7 +20,7 @@ class Origin(NamedTuple):
     """By which way a request came; the words are the label values of the metrics of OVMS."""
 
     api: Literal["V3", "KServe"] = "V3"
-    method: Literal["Unary", "Stream", "ModelInfer", "ModelInferStream"] = "Unary"
+    method: Literal["Unary", "Stream", "ModelInfer", "ModelInferStream", "ModelMetadata", "ModelReady"] = "Unary"
     interface: Literal["REST", "gRPC"] = "REST"
 
 

@@ -20,9 +20,10 @@ from server.backend import Handle, Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
 from server.interface import PacketKind
-from server.keys import ADMISSION, KSERVE_ROUTE, MODEL, REQUEST_ID, SERVABLES, SETTINGS
+from server.keys import ADMISSION, KSERVE_ROUTE, METRICS, MODEL, REQUEST_ID, SERVABLES, SETTINGS
 from server.kserve_codec import VERSION, GraphInputs, metadata_of, packets_of, unary_response
 from server.kserve_json import HEADER_LENGTH, Forms, ReadRequest, read_request, split_body, write_response
+from server.metrics import counted_question, counted_rejections
 from server.payload import base_url, read_body
 from server.protocol import SERVER_NAME
 from server.replies import ignored_header
@@ -36,6 +37,8 @@ _LARGE_JSON_BYTES: Final = 128 * 1024
 _LARGE_BINARY_BYTES: Final = 4 * 1024 * 1024
 
 _ORIGIN: Final = Origin("KServe", "ModelInfer", "REST")
+_METADATA: Final = Origin("KServe", "ModelMetadata", "REST")
+_READY: Final = Origin("KServe", "ModelReady", "REST")
 _CODINGS: Final = {"gzip": web.ContentCoding.gzip, "deflate": web.ContentCoding.deflate}
 
 
@@ -53,8 +56,10 @@ async def server_metadata(request: web.Request) -> web.StreamResponse:
 async def model_metadata(request: web.Request) -> web.StreamResponse:
     """GET /v2/models/NAME[/versions/V]: the inputs and outputs of a graph."""
     name, _ = _asked(request)
-    async with request.app[SERVABLES].lease(name) as handle:
-        return json_response(metadata_of(name, handle.interface))
+    servables = request.app[SERVABLES]
+    with counted_question(request.app[METRICS], servables.find(name).name, _METADATA):
+        async with servables.lease(name) as handle:
+            return json_response(metadata_of(name, handle.interface))
 
 
 async def model_ready(request: web.Request) -> web.StreamResponse:
@@ -62,7 +67,11 @@ async def model_ready(request: web.Request) -> web.StreamResponse:
     name, _ = _asked(request)
     servables = request.app[SERVABLES]
     servable = servables.find(name)
-    if servable.state is State.AVAILABLE and servables.trouble(servable) is None:
+    ready = servable.state is State.AVAILABLE and servables.trouble(servable) is None
+    metrics = request.app[METRICS]
+    if metrics is not None:
+        metrics.asked(servable.name, _READY, ready)
+    if ready:
         return json_response({"name": name, "ready": True})
     reason = "is still loading" if servable.state is State.LOADING else f"failed: {servables.trouble(servable)}"
     return json_response({"name": name, "ready": False, "error": f"{name} {reason}"}, status=503)
@@ -95,12 +104,13 @@ async def infer(request: web.Request) -> web.StreamResponse:
         with admission.arriving(request[REQUEST_ID], **limits) as arrival:
             body = await read_body(request, settings.max_body_bytes)
             handle = await held.enter_async_context(servables.lease(name))
-        text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
-        address = _base_url(request, handle)
-        if len(text) < _LARGE_JSON_BYTES and len(binary) < _LARGE_BINARY_BYTES:
-            read, inputs = _read(handle, text, binary, name, version, address)
-        else:
-            read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
+        with counted_rejections(app[METRICS], handle.name, _ORIGIN):
+            text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
+            address = _base_url(request, handle)
+            if len(text) < _LARGE_JSON_BYTES and len(binary) < _LARGE_BINARY_BYTES:
+                read, inputs = _read(handle, text, binary, name, version, address)
+            else:
+                read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
         run = RunRequest(
             request[REQUEST_ID],
             inputs.values,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from aiohttp import hdrs, web
@@ -18,6 +19,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from calculators.http_payload import RequestError
 from calculators.statistics import SECONDS, Distribution, ImageStatistics
 from server.admission import Outcome
 from server.backend import Backend, Occupancy, Origin
@@ -97,6 +99,10 @@ class Metrics(Collector):
 
     def full(self, servable: str, origin: Origin) -> None:
         """A request was refused, since too many wait."""
+        self.rejected(servable, origin)
+
+    def rejected(self, servable: str, origin: Origin) -> None:
+        """A request was refused before it was let in."""
         self._calls_of(servable, origin).rejected += 1
 
     def started(self, servable: str, origin: Origin) -> None:
@@ -187,6 +193,29 @@ class Metrics(Collector):
             for name, nodes in self._backend.statistics().items():
                 for node, record in nodes.items():
                     yield from _image_samples((name, node), record)
+
+
+@contextmanager
+def counted_rejections(metrics: Metrics | None, servable: str, origin: Origin) -> Iterator[None]:
+    """What is done with a request for a known graph before it can run goes in here: a refusal is counted."""
+    try:
+        yield
+    except RequestError:
+        if metrics is not None:
+            metrics.rejected(servable, origin)
+        raise
+
+
+@contextmanager
+def counted_question(metrics: Metrics | None, servable: str, origin: Origin) -> Iterator[None]:
+    """A KServe client asks something about a servable in here: an error is a no, everything else a yes."""
+    good = False
+    try:
+        yield
+        good = True
+    finally:
+        if metrics is not None:
+            metrics.asked(servable, origin, good)
 
 
 class _Sample(NamedTuple):

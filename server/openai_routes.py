@@ -12,7 +12,8 @@ from server.backend import Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
 from server.interface import http_gap, http_ports
-from server.keys import ADMISSION, CLOCK, MODEL, REQUEST_ID, SERVABLES, SETTINGS
+from server.keys import ADMISSION, CLOCK, METRICS, MODEL, REQUEST_ID, SERVABLES, SETTINGS
+from server.metrics import counted_rejections
 from server.payload import model_of, read_payload, wants_stream
 from server.replies import event_reply, json_reply
 from server.servables import Servable, Servables
@@ -36,14 +37,16 @@ async def call_graph(request: web.Request) -> web.StreamResponse:
             )
             request[MODEL] = servables.find(model_of(payload)).name
             handle = await held.enter_async_context(servables.lease(request[MODEL]))
-        source, sink = http_ports(handle.name, handle.interface)
         streams = wants_stream(payload)
+        origin = Origin("V3", "Stream" if streams else "Unary", "REST")
+        with counted_rejections(app[METRICS], handle.name, origin):
+            source, sink = http_ports(handle.name, handle.interface)
         run = RunRequest(
             request[REQUEST_ID],
             {source.name: payload},
             timeout_s=arrival.timeout_s(handle),
             age_s=arrival.age_s,
-            origin=Origin("V3", "Stream" if streams else "Unary", "REST"),
+            origin=origin,
         )
         events = admission.run(handle, run)
         if streams:

@@ -73,6 +73,35 @@ async def test_requests_are_counted_under_the_names_and_labels_of_the_reference(
     assert scraped.value("graph_runtime_requests_total", name="answers", outcome="ok", **V3) == 3
 
 
+async def test_what_does_not_fit_a_graph_is_a_rejection_and_questions_are_successes_or_fails(
+    serve: Serve, models: Models
+) -> None:
+    models.add_text(
+        "pass",
+        'input_stream: "a" output_stream: "b" node { calculator: "PassThroughCalculator" input_stream: "a" output_stream: "b" }',
+    )
+    models.add_text("bad", "nonsense")
+    client = await serve()
+    one = {"name": "a", "shape": [1], "datatype": "FP32", "data": [1.5]}
+    statuses = []
+    for inputs in ([one], [one | {"name": "x"}]):
+        answer = await client.post("/v2/models/pass/infer", json={"inputs": inputs})
+        statuses.append(answer.status)
+    statuses.append(await call(client, "pass"))  # a graph without HTTP
+    for path in ("pass", "pass/ready", "bad/ready", "nobody/ready", "nobody"):
+        statuses.append((await client.get(f"/v2/models/{path}")).status)
+    assert statuses == [200, 400, 400, 200, 200, 503, 404, 404]
+    scraped = await scrape(client)
+    infer = {"api": "KServe", "method": "ModelInfer", "interface": "REST"}
+    assert scraped.value("ovms_requests_accepted", name="pass", **infer) == 1
+    assert scraped.value("ovms_requests_rejected", name="pass", **infer) == 1
+    assert scraped.value("ovms_requests_rejected", name="pass", **V3) == 1
+    assert scraped.value("ovms_requests_success", name="pass", **infer | {"method": "ModelMetadata"}) == 1
+    assert scraped.value("ovms_requests_success", name="pass", **infer | {"method": "ModelReady"}) == 1
+    assert scraped.value("ovms_requests_fail", name="bad", **infer | {"method": "ModelReady"}) == 1
+    assert "nobody" not in scraped.text
+
+
 async def test_every_family_is_told_with_its_type_although_nothing_has_happened(serve: Serve) -> None:
     text = (await scrape(await serve())).text
     for family in FAMILIES.values():
