@@ -30,6 +30,8 @@ IMAGE_STORE: web.AppKey[ImageStore | None] = web.AppKey("IMAGE_STORE")
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 MODEL = web.RequestKey("MODEL", str)
 """The name of the servable that a request was for; set once it is known to exist."""
+ERROR_CODE = web.RequestKey("ERROR_CODE", str)
+"""The code of the error that it was answered with."""
 
 KSERVE_ROUTE = "kserve"
 """The name of the route /v2, whose path says where the application is mounted."""

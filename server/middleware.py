@@ -1,6 +1,6 @@
 """What happens around every request: its id, its line in the access log, its error if it fails.
 
-The access log has the method, path, model, status and time; never a query, a header or a body, so no prompt is logged.
+The access log has the method, path, model, status, error code and time; never a query, a header or a body, so no prompt is logged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from server.errors import describe, kserve_response, needs_log, openai_response
-from server.keys import ACCESS, DRAIN, KSERVE_ROUTE, METRICS, MODEL, REQUEST_ID
+from server.keys import ACCESS, DRAIN, ERROR_CODE, KSERVE_ROUTE, METRICS, MODEL, REQUEST_ID
+from server.logs import about, note_code
 from server.protocol import SERVER_NAME
 
 _PROBES = "/v2/health/"  # asked every few seconds by whoever watches us: only in the log at level DEBUG
@@ -80,16 +81,24 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
         metrics = request.app[METRICS]
         if metrics is not None:
             metrics.answered(request, status)
-        _access_log.log(
-            logging.DEBUG if request.rel_url.raw_path.startswith(_PROBES) else logging.INFO,
-            "%s %s %d %.1f ms%s %s",
-            request.method,
-            request.rel_url.raw_path,
-            status,
-            (time.perf_counter() - started) * 1000,
-            f" model={request[MODEL]}" if MODEL in request else "",
-            request[REQUEST_ID],
-        )
+        level = logging.DEBUG if request.rel_url.raw_path.startswith(_PROBES) else logging.INFO
+        if _access_log.isEnabledFor(level):
+            _write_access(level, request, status, (time.perf_counter() - started) * 1000)
+
+
+def _write_access(level: int, request: web.Request, status: int, ms: float) -> None:
+    named = {name: request[key] for name, key in (("model", MODEL), ("code", ERROR_CODE)) if key in request}
+    _access_log.log(
+        level,
+        "%s %s %d %.1f ms%s %s",
+        request.method,
+        request.rel_url.raw_path,
+        status,
+        ms,
+        "".join(f" {name}={value}" for name, value in named.items()),
+        request[REQUEST_ID],
+        extra={**about(request), **named, "status": status, "ms": round(ms, 1)},
+    )
 
 
 @web.middleware
@@ -102,9 +111,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:
         request_id = request[REQUEST_ID]
         if needs_log(error):
-            _log.error("request %s failed", request_id, exc_info=error)
+            _log.error("request %s failed", request_id, exc_info=error, extra=about(request))
+        told = describe(error, request_id)
+        note_code(request, told)
         form = kserve_response if _speaks_kserve(request) else openai_response
-        return form(describe(error, request_id))
+        return form(told)
 
 
 def _speaks_kserve(request: web.Request) -> bool:

@@ -23,6 +23,7 @@ from server.backend import Event
 from server.clock import Clock
 from server.errors import describe, needs_log
 from server.keys import REQUEST_ID
+from server.logs import about, note_code
 
 KEEP_ALIVE_S: Final = 10.0
 IGNORED_HEADER: Final = "x-ignored-parameters"
@@ -93,9 +94,14 @@ async def event_reply(
     except Exception as error:
         if response is None:
             raise
+        request_id = request[REQUEST_ID]
         if needs_log(error):
-            _log.error("request %s failed in the middle of its stream", request[REQUEST_ID], exc_info=error)
-        body = json.dumps(describe(error, request[REQUEST_ID]).body(), ensure_ascii=False)
+            _log.error(
+                "request %s failed in the middle of its stream", request_id, exc_info=error, extra=about(request)
+            )
+        told = describe(error, request_id)
+        note_code(request, told)
+        body = json.dumps(told.body(), ensure_ascii=False)
         await response.write(f"data: {body}\n\n".encode(errors="replace"))
     await response.write_eof()
     return response

@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
-from logging.handlers import WatchedFileHandler
 
 from aiohttp import web
 
@@ -24,6 +23,7 @@ from server.app import build_app
 from server.discovery import GRAPH_FILE, MODEL_INDEX, bundled_models_dir
 from server.keys import ACCESS, CLOCK, DRAIN, SERVABLES, SETTINGS
 from server.listen import BACKLOG, ListenError, base_url, let_nobody_new_in, listen, only_local
+from server.logs import start_logging
 from server.page import first_curl
 from server.protocol import Connections, Protocol
 from server.repository import Repository
@@ -32,8 +32,6 @@ from server.settings import Settings, SettingsError, misspelt_variables
 from server.terminal import complain, say
 from server.tls import tls_context
 
-_TRACE = 5
-"""A level below DEBUG: all that libraries have to tell."""
 _LINGER_S = 1.0
 """How long a connection without a request stays open when no new ones are let in: one may be on its way to us."""
 
@@ -48,7 +46,9 @@ def serve(settings: Settings) -> int:
         or files and folders that they name, cannot be used.
     """
     try:
-        _log_to(settings)
+        start_logging(settings.log_level, settings.log_format, settings.log_path)
+        for line in misspelt_variables(os.environ):
+            _log.warning("%s", line)
         api_key(settings)
         tls = tls_context(settings)
         repository = Repository(settings)
@@ -74,21 +74,6 @@ def serve(settings: Settings) -> int:
             return error.exit_code if isinstance(error, StartError) else 2
     _end_stuck_threads()
     return 0
-
-
-def _log_to(settings: Settings) -> None:
-    logging.addLevelName(_TRACE, "TRACE")
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if settings.log_path is not None:
-        handlers.append(WatchedFileHandler(settings.log_path, encoding="utf-8"))  # whoever rotates it may move it away
-    logging.basicConfig(
-        level=settings.log_level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=handlers,
-        force=True,
-    )
-    for line in misspelt_variables(os.environ):
-        _log.warning("%s", line)
 
 
 class StartError(Exception):

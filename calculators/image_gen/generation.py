@@ -71,16 +71,16 @@ class GenerationRequest:
         ignored: names of accepted fields that have no effect here.
     """
 
-    prompt: str
+    prompt: str = field(repr=False)
     width: int
     height: int
     num_images: int
     num_inference_steps: int
-    prompt_2: str | None = None
-    prompt_3: str | None = None
-    negative_prompt: str | None = None
-    negative_prompt_2: str | None = None
-    negative_prompt_3: str | None = None
+    prompt_2: str | None = field(default=None, repr=False)
+    prompt_3: str | None = field(default=None, repr=False)
+    negative_prompt: str | None = field(default=None, repr=False)
+    negative_prompt_2: str | None = field(default=None, repr=False)
+    negative_prompt_3: str | None = field(default=None, repr=False)
     rng_seed: int | None = None
     guidance_scale: float | None = None
     max_sequence_length: int | None = None
