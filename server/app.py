@@ -20,7 +20,19 @@ from server.drain import Drain
 from server.health_routes import live, ready
 from server.image_routes import send_image
 from server.image_store import ImageStore
-from server.keys import ACCESS, ADMISSION, BACKEND, CLOCK, DRAIN, IMAGE_STORE, KSERVE_ROUTE, METRICS, RELOADER, SERVABLES, SETTINGS
+from server.keys import (
+    ACCESS,
+    ADMISSION,
+    BACKEND,
+    CLOCK,
+    DRAIN,
+    IMAGE_STORE,
+    KSERVE_ROUTE,
+    METRICS,
+    RELOADER,
+    SERVABLES,
+    SETTINGS,
+)
 from server.kserve_routes import KSERVE_MODEL, infer, model_metadata, model_ready, repository_index, server_metadata
 from server.local_backend import LocalBackend, in_thread
 from server.metrics import Metrics

@@ -249,7 +249,7 @@ class Settings:
         default="INFO", metadata=_about(f"how much to log: {', '.join(LOG_LEVELS)}", _log_level, "LEVEL", LOGGING)
     )
     log_format: str = field(
-        default="text", metadata=_about("text for people, or json: an object a line", _log_format, "text|json")
+        default="text", metadata=_about("text for people, or json: an object a line", _log_format, "text|json", LOGGING)
     )
     max_body_bytes: int = field(
         default=64 * MIB, metadata=_about("largest request body that is read", _positive, "BYTES", LIMITS)
@@ -393,17 +393,6 @@ class Settings:
             SHUTDOWN,
         ),
     )
-    metrics_enable: bool = field(
-        default=True, metadata=_about("whether GET /metrics tells what the server does", _boolean, "true|false")
-    )
-    metrics_list: tuple[str, ...] = field(
-        default=(),
-        metadata=_about(
-            "the families of metrics to tell, without those of the process (default: all; docs/serving.md lists them)",
-            _families,
-            "NAME[,NAME...]",
-        ),
-    )
     shutdown_grace_s: float = field(
         default=60.0,
         metadata=_about(
@@ -424,6 +413,20 @@ class Settings:
     )
     log_path: Path | None = field(
         default=None, metadata=_about("file that the log is written to as well", Path, "FILE", LOGGING)
+    )
+
+    metrics_enable: bool = field(
+        default=True,
+        metadata=_about("whether GET /metrics tells what the server does", _boolean, "true|false", LOGGING),
+    )
+    metrics_list: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "the families of metrics to tell, without those of the process (default: all; docs/serving.md lists them)",
+            _families,
+            "NAME[,NAME...]",
+            LOGGING,
+        ),
     )
 
     @classmethod
