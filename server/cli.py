@@ -180,6 +180,7 @@ def _add_serve(commands: Any) -> None:
             default=None,
             help=about["help"] + _shown_default(setting.default),
             **({"action": "extend"} if isinstance(setting.default, tuple) else {}),  # given twice, both count
+            **({"nargs": "?", "const": True} if isinstance(setting.default, bool) else {}),  # OVMS's have no value
         )
     for name, reason in FOREIGN_FLAGS.items():
         _add_flag(

@@ -464,6 +464,8 @@ class Settings:
             raise SettingsError("--tls_certificate_file and --tls_key_file go together; one of them is missing")
         if self.tls_client_ca_file is not None and self.tls_certificate_file is None:
             raise SettingsError("--tls_client_ca_file needs --tls_certificate_file and --tls_key_file")
+        if self.metrics_list and not self.metrics_enable:
+            raise SettingsError("--metrics_list needs --metrics_enable")
         if self.allow_credentials and (not self.allowed_origins or "*" in self.allowed_origins):
             raise SettingsError(
                 "--allow_credentials needs a list of --allowed_origins: browsers send no credentials where all may ask"

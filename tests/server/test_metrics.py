@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from calculators.statistics import ImageStatistics
+from server import cli
 from server.admission import Outcome
 from server.backend import Origin
 from server.metric_families import FAMILIES, NOT_FOR_GRAPHS
@@ -238,3 +239,10 @@ def test_an_unknown_family_is_refused_with_the_one_that_was_meant() -> None:
         Settings.resolve({}, {"GRAPH_RUNTIME_METRICS_LIST": "ovms_current_graphs, ovms_request_accepted"})
     settings = Settings.resolve({}, {"GRAPH_RUNTIME_METRICS_LIST": ",".join([*FAMILIES, *NOT_FOR_GRAPHS])})
     assert set(settings.metrics_list) == FAMILIES.keys() | NOT_FOR_GRAPHS
+    with pytest.raises(SettingsError, match="--metrics_list needs --metrics_enable"):
+        Settings.resolve({"metrics_enable": False, "metrics_list": ["ovms_responses"]}, {})
+
+
+def test_a_switch_can_be_written_without_a_value_as_for_the_reference() -> None:
+    parsed = cli._parser().parse_args(["serve", "--metrics_enable", "--rest_port", "0", "--allow_credentials=false"])
+    assert (parsed.metrics_enable, parsed.allow_credentials, parsed.rest_port) == (True, False, 0)
