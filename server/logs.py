@@ -77,3 +77,4 @@ def start_logging(level: str, form: str, path: Path | None = None) -> None:
     for handler in handlers:
         handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT))
     logging.basicConfig(level=level, handlers=handlers, force=True)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each event, and of each second without one

@@ -176,7 +176,8 @@ def _identities(paths: Sequence[Path]) -> dict[Path, tuple[int, int] | None]:
 
 def _filter(watched: Sequence[Path], settings: Settings) -> Callable[[Change, str], bool]:
     """What needs a look: anything but hidden files, what Python leaves behind, and what the server writes by itself."""
-    own = [path.absolute() for path in (settings.image_store, settings.cache_dir) if path is not None]
+    written = (settings.image_store, settings.cache_dir, settings.log_path)
+    own = [path.absolute() for path in written if path is not None]
 
     def counts(change: Change, changed: str) -> bool:
         path = Path(changed)

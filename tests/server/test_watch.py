@@ -158,11 +158,22 @@ async def test_settings_in_config_json_are_taken_up_and_a_broken_one_changes_not
     assert await handle_key() == "2"
 
 
-async def test_a_folder_that_config_json_names_is_taken_up_when_it_comes(serve: Serve, models: Models) -> None:
+async def test_a_folder_that_config_json_names_is_taken_up_when_it_comes(
+    serve: Serve, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = asyncio.Event()
+    look = Reloader.look_until_still
+
+    async def look_and_tell(reloader: Reloader, pause: Callable[[], Awaitable[None]]) -> None:
+        await look(reloader, pause)
+        looked.set()
+
+    monkeypatch.setattr(Reloader, "look_until_still", look_and_tell)
     late = models.folder.with_name("late")
     entries = [{"config": {"name": "told", "base_path": str(late)}}]
     (models.folder / "config.json").write_text(json.dumps({"model_config_list": entries}))
     client = await serve(file_system_poll_wait_seconds=STILL_S)
+    await looked.wait()  # from now on it has to be looked for
     assert (await model(client))["state"] == "FAILED"
     late.mkdir()
     (late / "graph.pbtxt").write_text(graph(1))
@@ -240,12 +251,13 @@ async def test_with_0_seconds_only_the_reload_call_takes_changes_up(
         ("/m/.hidden/a/__pycache__/x.pyc", False),
         ("/m/.hidden/pictures/x.png", False),
         ("/m/.hidden/cache/1.blob", False),
+        ("/m/.hidden/server.log", False),
         ("/elsewhere/model.bin", True),
     ],
 )
 def test_hidden_files_and_what_the_server_writes_itself_need_no_look(changed: str, counts: bool) -> None:
     root = Path("/m/.hidden")
-    settings = Settings(image_store=root / "pictures", cache_dir=root / "cache")
+    settings = Settings(image_store=root / "pictures", cache_dir=root / "cache", log_path=root / "server.log")
     assert watch._filter([root], settings)(Change.modified, changed) is counts
 
 
