@@ -34,6 +34,7 @@ from server.backend import (
 from server.clock import Clock, SystemClock
 from server.conversation import Conversation
 from server.discovery import ServableSpec
+from server.fair_slots import FairSlots
 from server.graph_checks import graph_problems
 from server.graph_queue import read_graph_queue
 from server.graph_source import plan_servable, read_servable
@@ -52,7 +53,7 @@ _log = logging.getLogger("graph_runtime.server")
 class LocalBackend:
     """Runs graphs on worker threads of this process; image models live in child processes (``load_resources``).
 
-    Requests beyond the limits of the settings wait as coroutines, first come first served, and hold no thread.
+    Requests beyond the limits of the settings wait as coroutines and hold no thread: first come first served, servables in turn.
     See :class:`server.backend.Backend` for what the methods promise.
     """
 
@@ -61,7 +62,7 @@ class LocalBackend:
         self._clock = SystemClock() if clock is None else clock
         self._store = store
         self._pool = ThreadPoolExecutor(settings.run_threads, thread_name_prefix="graph-run")
-        self._slots = asyncio.Semaphore(settings.run_threads)
+        self._slots = FairSlots(settings.run_threads)
         self._loaded: dict[int, Loaded] = {}
         self._closing: dict[int, asyncio.Task[None]] = {}
         self._done_before: dict[str, dict[str, ImageStatistics]] = {}
@@ -114,7 +115,7 @@ class LocalBackend:
         try:
             try:
                 await run.wait_for(run.loaded.slots)
-                await run.wait_for(self._slots)
+                await run.wait_for(self._slots.of(loaded.name))
             except BaseException:
                 self._forget(run)
                 raise
@@ -136,8 +137,8 @@ class LocalBackend:
         run.cancel(too_late(run.request.timeout_s))
 
     def _forget(self, run: LocalRun) -> None:
-        for semaphore in run.held:
-            semaphore.release()
+        for slots in run.held:
+            slots.release()
         self._runs.discard(run)
         run.loaded.remove(run)
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from calculators import Resources
 from graph_runtime import CalculatorGraph, Packet, Plan
 from server.backend import Event, Refused, RunCancelledError, RunRequest
+from server.fair_slots import GroupSlots
 
 
 class Loaded:
@@ -109,7 +110,7 @@ class LocalRun:
     def __init__(self, loaded: Loaded, request: RunRequest) -> None:
         self.loaded = loaded
         self.request = request
-        self.held: list[asyncio.Semaphore] = []
+        self.held: list[asyncio.Semaphore | GroupSlots] = []
         self.started = False
         self._loop = asyncio.get_running_loop()
         self._cancelled: RunCancelledError | None = None
@@ -123,7 +124,7 @@ class LocalRun:
         self._wanted: asyncio.Future[None] | None = None
         self._on_end: Callable[[LocalRun], None] = lambda run: None
 
-    async def wait_for(self, slots: asyncio.Semaphore) -> None:
+    async def wait_for(self, slots: asyncio.Semaphore | GroupSlots) -> None:
         """Take a slot, unless ``cancel`` comes first.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
@@ -79,6 +80,28 @@ async def test_a_full_queue_of_one_model_does_not_refuse_requests_for_another(
     assert (await client.post(PATH, json={"model": "echo"})).status == 200
     gate.released.set()
     assert (await asked).status == 200
+
+
+async def test_a_model_that_is_flooded_does_not_keep_the_threads_from_another(
+    serve: Serve, models: Models, gate: Gate
+) -> None:
+    models.add("block", "HttpBlock")
+    models.add("echo", "HttpEcho")
+    client = await serve(run_threads=1, runs_per_servable=8)
+    flood = [asyncio.create_task(client.post(PATH, json=BLOCK)) for _ in range(8)]
+    await _until_busy(client, 1, 7)
+    asked = asyncio.create_task(client.post(PATH, json={"model": "echo"}))
+    await _until_busy(client, 0, 1, "echo")
+    for _ in range(2):  # let one of the flood go, and close the gate behind it
+        arrived, gate.released = gate.released, threading.Event()
+        gate.entered.clear()
+        arrived.set()
+        if not asked.done():
+            await asyncio.wait([asked, asyncio.create_task(gate.wait_entered())], return_when=asyncio.FIRST_COMPLETED)
+    assert (await asked).status == 200
+    assert sum(each.done() for each in flood) <= 2
+    gate.released.set()
+    assert {response.status for response in await asyncio.gather(*flood)} == {200}
 
 
 async def test_a_waiting_client_that_leaves_frees_its_place(serve: Serve, models: Models, gate: Gate) -> None:
