@@ -83,6 +83,13 @@ def deploy(session: nox.Session) -> None:
     session.run("pytest", "-q", "tests/examples/test_deploy.py", *session.posargs)
 
 
+@nox.session(default=False)
+def drain(session: nox.Session) -> None:
+    """A real server that is told to end under load, again and again: ``nox -s drain -- --rounds 100 --clients 32``."""
+    session.install("-e", ".[serve]")
+    session.run("python", "-m", "tests.load.drain", *session.posargs)
+
+
 def mediapipe_python(session: nox.Session) -> str:
     """An interpreter with the last mediapipe wheel that has a graph API, apart from the session's own packages."""
     peer = session.create_tmp()

@@ -102,7 +102,7 @@ async def infer(request: web.Request) -> web.StreamResponse:
     async with AsyncExitStack() as held:
         held.enter_context(cancel_when_client_leaves(request))
         with admission.arriving(request[REQUEST_ID], **limits) as arrival:
-            body = await read_body(request, settings.max_body_bytes)
+            body = await read_body(request, settings)
             handle = await held.enter_async_context(servables.lease(name))
         with counted_rejections(app[METRICS], handle.name, _ORIGIN):
             text, binary = split_body(body, request.headers.get(HEADER_LENGTH))

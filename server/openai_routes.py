@@ -32,9 +32,7 @@ async def call_graph(request: web.Request) -> web.StreamResponse:
     async with AsyncExitStack() as held:
         held.enter_context(cancel_when_client_leaves(request))
         with admission.arriving(request[REQUEST_ID], **limits) as arrival:
-            payload = await read_payload(
-                request, uri, settings.max_body_bytes, trust_forwarded_headers=settings.trust_forwarded_headers
-            )
+            payload = await read_payload(request, uri, settings)
             request[MODEL] = servables.find(model_of(payload)).name
             handle = await held.enter_async_context(servables.lease(request[MODEL]))
         streams = wants_stream(payload)

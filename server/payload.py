@@ -14,6 +14,7 @@ from aiohttp import web
 
 from calculators.http_payload import Headers, HttpPayload, Part, RequestError
 from server.multipart import parse_multipart
+from server.settings import Settings
 
 MAX_DEPTH: Final = 100  # as OVMS
 MULTIPART: Final = "multipart/form-data"
@@ -24,26 +25,23 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](
 T = TypeVar("T")
 
 
-async def read_payload(
-    request: web.Request, uri: str, max_body_bytes: int, *, trust_forwarded_headers: bool = False
-) -> HttpPayload:
+async def read_payload(request: web.Request, uri: str, settings: Settings) -> HttpPayload:
     """Read and parse a request for a graph.
 
     Args:
         request: the request; its body has not been read.
         uri: the path without any mount prefix, such as ``/v3/images/generations``.
-        max_body_bytes: the largest body, after decompression.
-        trust_forwarded_headers: see :func:`base_url`.
+        settings: how large the body may be after decompression and how long it may take, and whether there is a proxy.
 
     Raises:
-        RequestError: 415 for a body that is neither JSON nor multipart by its Content-Type, 413 for one that is too large, 400 for
-            one that is not a JSON object without duplicate keys, at most 100 levels deep, or no multipart body that is whole.
+        RequestError: 415 for a body that is neither JSON nor multipart by its Content-Type, 413 or 408 by :func:`read_body`, 400
+            for one that is not a JSON object without duplicate keys, at most 100 levels deep, or no multipart body that is whole.
     """
     content_type = _content_type(request)
-    body = await read_body(request, max_body_bytes)
+    body = await read_body(request, settings)
     query = request.rel_url.raw_query_string
     address = f"{uri}?{query}" if query else uri
-    headers, base = Headers(request.headers.items()), base_url(request, uri, trust_forwarded_headers)
+    headers, base = Headers(request.headers.items()), base_url(request, uri, settings.trust_forwarded_headers)
     if content_type == MULTIPART:
         parts = await _off_loop(body, lambda: parse_multipart(body, headers["Content-Type"]))
         return HttpPayload(address, headers, parts=parts, base_url=base)  # the body lives on in its parts alone
@@ -186,24 +184,33 @@ def _content_type(request: web.Request) -> str:
     return request.content_type
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
+async def read_body(request: web.Request, settings: Settings) -> bytes:
     """The body of a request, decompressed.
 
     Raises:
-        RequestError: 413; it is larger than ``limit`` bytes.
+        RequestError: 413; it is larger than ``max_body_bytes``. 408; it took longer than ``body_timeout_s`` to arrive.
     """
     # Not request.read(): its limit is that of the application at the root, and we may be mounted in another one's.
+    limit = settings.max_body_bytes
     too_large = RequestError(
         f"The body is larger than {limit} bytes, the most that this server reads.", status=413, code="request_too_large"
     )
     if (request.content_length or 0) > limit:
         raise too_large
     chunks, size = [], 0
-    async for chunk in request.content.iter_any():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            raise too_large
+    try:
+        async with asyncio.timeout(settings.body_timeout_s or None):
+            async for chunk in request.content.iter_any():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    raise too_large
+    except TimeoutError:
+        raise RequestError(
+            f"The body took longer than {settings.body_timeout_s:g} seconds to arrive; {size} bytes of it came.",
+            status=408,
+            code="body_timeout",
+        ) from None
     return b"".join(chunks)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import shlex
 import signal
 import socket
@@ -32,6 +33,7 @@ from server.settings import Settings, SettingsError, misspelt_variables
 from server.terminal import complain, say
 from server.tls import tls_context
 
+_OPEN_FILES = 65536
 _LINGER_S = 1.0
 """How long a connection without a request stays open when no new ones are let in: one may be on its way to us."""
 
@@ -49,6 +51,7 @@ def serve(settings: Settings) -> int:
         start_logging(settings.log_level, settings.log_format, settings.log_path)
         for line in misspelt_variables(os.environ):
             _log.warning("%s", line)
+        _allow_many_connections()
         api_key(settings)
         tls = tls_context(settings)
         repository = Repository(settings)
@@ -74,6 +77,14 @@ def serve(settings: Settings) -> int:
             return error.exit_code if isinstance(error, StartError) else 2
     _end_stuck_threads()
     return 0
+
+
+def _allow_many_connections() -> None:
+    """Raise the number of files that the process may have open, each connection among them, as far as the system lets us."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 class StartError(Exception):

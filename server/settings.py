@@ -254,6 +254,12 @@ class Settings:
     max_body_bytes: int = field(
         default=64 * MIB, metadata=_about("largest request body that is read", _positive, "BYTES", LIMITS)
     )
+    body_timeout_s: float = field(
+        default=300.0,
+        metadata=_about(
+            "how long the body of a request may take to arrive; 0 sets no limit", _seconds, "SECONDS", LIMITS
+        ),
+    )
     run_threads: int = field(
         default=64,
         metadata=_about("graph runs at the same time, in all", _positive, "N", LIMITS, aliases=("rest_workers",)),

@@ -57,6 +57,19 @@ async def test_the_time_that_a_body_takes_to_arrive_counts(serve: Serve, models:
     writer.close()
 
 
+async def test_a_body_that_does_not_come_is_given_up(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve(body_timeout_s=0.05)
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{".encode()
+    )
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.split()[1] == b"408"
+    assert b"took longer than 0.05 seconds to arrive; 1 bytes of it came." in await reader.readuntil(b"}}")
+    writer.close()
+
+
 async def test_the_time_that_a_model_takes_to_load_counts(
     serve: Serve, models: Models, clock: FakeClock, gate: Gate
 ) -> None:

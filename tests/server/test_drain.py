@@ -6,14 +6,12 @@ import asyncio
 import signal
 import socket
 import urllib.request
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 from server.keys import DRAIN
 from server.serve import let_out
+from tests.load.drain import end_under_load
 from tests.server.serving import Asker
 
 if TYPE_CHECKING:
@@ -135,40 +133,12 @@ def test_a_second_signal_ends_the_server_at_once(start_server: StartServer, mode
     assert asker.status() == 0
 
 
-async def _ask_until_refused(session: aiohttp.ClientSession, told: Counter[str], once: asyncio.Event) -> None:
-    """Ask again and again until the server takes no connection any more; counts what became of each request."""
-    while True:
-        try:
-            async with session.post("/v3/call", json={"model": "nap"}) as response:
-                await response.read()
-                told[str(response.status)] += 1
-        except aiohttp.ClientConnectorError:
-            return  # nobody accepted it
-        except aiohttp.ClientError as error:
-            told[f"lost: {error!r}"] += 1
-            return
-        once.set()
-
-
 async def test_a_signal_under_load_loses_no_request_that_was_accepted(
     start_server: StartServer, models: Models
 ) -> None:
     models.add("nap", "Nap")
     server = start_server("--models", str(models.folder))
     await asyncio.to_thread(server.first_lines)
-    told: Counter[str] = Counter()
-    once = asyncio.Event()
-    async with (
-        aiohttp.ClientSession(server.url) as keeping,
-        aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(force_close=True)) as connecting,
-    ):
-        asking = [
-            asyncio.create_task(_ask_until_refused(session, told, once))
-            for session in (keeping, connecting)
-            for _ in range(8)
-        ]
-        await once.wait()
-        server.process.send_signal(signal.SIGTERM)
-        await asyncio.gather(*asking)
+    told = await end_under_load(server, clients=16)
     assert await asyncio.to_thread(server.process.wait, 30) == 0
     assert told.keys() == {"200"}
