@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from PIL import Image
+from pytest_aiohttp.plugin import AiohttpClient
 
 from calculators.http_payload import HttpPayload, Part, RequestError, parse_json
 from calculators.image_gen.adapters import Adapter, choose_adapters
@@ -28,7 +29,9 @@ from calculators.image_gen.request_rules import RequestRules
 from calculators.image_gen.request_values import FLOAT, INT32, INT64, SIZE_T, TEXT, WEIGHTS, ValueType
 from calculators.image_gen.resolution import Resolution, parse_resolution
 from calculators.image_gen.response import response_text
+from server.app import build_app
 from server.payload import parse_object
+from server.settings import Settings
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "ovms_cases.json").read_text(encoding="utf-8"))[
     "cases"
@@ -241,3 +244,14 @@ def test_bodies(case: dict[str, Any]) -> None:
     with pytest.raises(RequestError) as caught:
         parse_object(NESTED[case["id"]].encode())
     assert case["expect"]["message"].partition(" - ")[2] in caught.value.message
+
+
+@cases("v3_routing", has=lambda case: "api_key" not in case["input"] and case["id"] not in NESTED)
+async def test_names_that_nobody_has_are_a_404(
+    case: dict[str, Any], aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    client = await aiohttp_client(build_app(Settings(models=tmp_path, file_system_poll_wait_seconds=0.0)))
+    asked = case["input"]
+    sent = {"json": asked["json"]} if "json" in asked else {}
+    response = await client.request(asked.get("method", "POST"), asked.get("uri", "/v3/chat/completions"), **sent)
+    assert (response.status, (await response.json())["error"]["code"]) == (404, "model_not_found")
