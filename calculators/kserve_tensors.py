@@ -46,19 +46,19 @@ _SHOWN: Final = 40
 
 def array_of(tensor: Tensor) -> NDArray[Any]:
     """See :meth:`Tensor.array`."""
-    count = count_of(tensor)
-    if tensor.datatype == BYTES:
-        elements = _objects(elements_of(tensor))
-    elif isinstance(tensor.data, list):
-        elements = _from_list(tensor, count)
-    else:
-        elements = _from_raw(tensor, count)
+    elements = _objects(elements_of(tensor)) if tensor.datatype == BYTES else numbers_of(tensor)
     try:
         shaped: NDArray[Any] = elements.reshape(tensor.shape)
     except ValueError as error:  # too many dimensions, or a product that overflows beside a zero
         _refuse(tensor, f"has the shape {_shape(tensor)}, which cannot be: {error}", "invalid_shape")
     shaped.flags.writeable = False  # a packet is shared by all who take it
     return shaped
+
+
+def numbers_of(tensor: Tensor) -> NDArray[Any]:
+    """The elements of a tensor of numbers in a row; raises as :meth:`Tensor.array`."""
+    count = count_of(tensor)
+    return _from_list(tensor, count) if isinstance(tensor.data, list) else _from_raw(tensor, count)
 
 
 def elements_of(tensor: Tensor) -> list[bytes]:
@@ -84,6 +84,8 @@ def raw_of(tensor: Tensor) -> bytes | memoryview:
 
 def tensor_of(name: str, value: object) -> Tensor:
     """See :meth:`Tensor.of`."""
+    if isinstance(value, np.ndarray):
+        return _of_array(name, value)
     if isinstance(value, str):
         return Tensor(name, BYTES, (1,), [_text(value)])
     if isinstance(value, bytes):
@@ -94,7 +96,7 @@ def tensor_of(name: str, value: object) -> Tensor:
         return _of_array(name, _number(value))
     if isinstance(value, (list, tuple)) and value and all(isinstance(each, (str, bytes)) for each in value):
         return Tensor(name, BYTES, (len(value),), [_text(each) for each in value])
-    if not isinstance(value, (np.ndarray, list, tuple)) and not hasattr(value, "__array_interface__"):
+    if not isinstance(value, (list, tuple)) and not hasattr(value, "__array_interface__"):
         raise TypeError(f"a {type(value).__name__} cannot be sent as a tensor")
     try:
         made = np.asarray(value)
@@ -107,7 +109,7 @@ def tensor_of(name: str, value: object) -> Tensor:
 
 def datatype_of(dtype: np.dtype[Any]) -> str | None:
     """KServe's word for the elements of an array; None if it has none."""
-    return _NAMES.get(dtype.newbyteorder("<"))
+    return _NAMES.get(dtype) or _NAMES.get(dtype.newbyteorder("<"))
 
 
 def count_of(tensor: Tensor) -> int:
@@ -123,7 +125,7 @@ def count_of(tensor: Tensor) -> int:
             f"has the datatype {_short(tensor.datatype)}: {reason or 'it takes one of ' + ', '.join(DATATYPES)}",
             "invalid_precision",
         )
-    if any(size < 0 for size in tensor.shape):
+    if min(tensor.shape, default=0) < 0:
         _refuse(tensor, f"has the shape {_shape(tensor)}; no dimension can be negative", "invalid_shape")
     return math.prod(tensor.shape)
 
@@ -150,8 +152,10 @@ def _from_list(tensor: Tensor, count: int) -> NDArray[Any]:
         read = np.frombuffer(array(code, flat), code)
         if tensor.datatype == "BOOL" and count and read.max() > 1:
             raise OverflowError
+        if read.dtype == dtype:
+            return read
         with np.errstate(over="raise"):
-            return read.astype(dtype, copy=False)
+            return read.astype(dtype)
     except (TypeError, OverflowError, FloatingPointError):
         wrong = next(position for position, each in enumerate(flat) if not _fits(each, code, dtype))
         _refuse(tensor, f"has {_short(flat[wrong])} as element {wrong}; {_takes(tensor.datatype)}", "invalid_value")

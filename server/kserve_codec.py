@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
+from calculators import kserve_tensors
 from calculators.http_payload import RequestError
 from calculators.kserve_payload import InferRequest, InferResponse, Parameter, Tensor
 from graph_runtime import Image, ImageFrame, Timestamp
@@ -153,7 +154,7 @@ def tensor_of(port: Port, value: Any) -> Tensor:
             f'output stream "{port.name}" gave a {type(value).__name__}; RESPONSE streams carry an InferResponse'
         )
     try:
-        return Tensor.of(port.name, value)
+        return kserve_tensors.tensor_of(port.name, value)
     except TypeError as error:
         raise GraphAnswerError(f'output stream "{port.name}": {error}') from error
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from calculators.http_payload import RequestError
 from calculators.kserve_payload import InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
-from calculators.kserve_tensors import array_of, elements_of, raw_of
+from calculators.kserve_tensors import elements_of, numbers_of, raw_of
 from server.kserve_values import quoted, refuse
 from server.payload import parse_object
 from server.replies import GraphAnswerError
@@ -243,7 +243,7 @@ def _flag(parameters: dict[str, Parameter], name: str) -> bool | None:
 
 
 def _numbers(tensor: Tensor) -> NDArray[Any]:
-    elements = array_of(tensor).reshape(-1)
+    elements = numbers_of(tensor)
     return (
         elements.astype(np.float32) if elements.dtype == np.float16 else elements
     )  # not every orjson knows the latter

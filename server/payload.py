@@ -197,6 +197,11 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
     )
     if (request.content_length or 0) > limit:
         raise too_large
+    if request.content.is_eof():  # most bodies are there at once
+        body = request.content.read_nowait()
+        if len(body) > limit:
+            raise too_large
+        return body
     chunks, size = [], 0
     try:
         async with asyncio.timeout(settings.body_timeout_s or None):
