@@ -11,6 +11,7 @@ from functools import partial
 from aiohttp import web
 
 from graph_runtime import register_options
+from server import openapi
 from server.access import Access, api_key
 from server.admission import Admission
 from server.clock import Clock, SystemClock
@@ -72,6 +73,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
     app.add_routes([
         web.get("/", show_page),
         web.get("/metrics", show_metrics),
+        web.get(openapi.PATH, openapi.show_openapi),
         web.get("/v2/health/live", live),
         web.get("/v2/health/ready", ready),
         web.get("/v2", server_metadata, name=KSERVE_ROUTE),
@@ -96,7 +98,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
 async def access(app: web.Application) -> AsyncIterator[None]:
     """Cleanup context: who may ask."""
     key = await in_thread("read the API key", lambda: api_key(app[SETTINGS]))
-    app[ACCESS] = Access(app[SETTINGS], key, (show_page, live, ready))
+    app[ACCESS] = Access(app[SETTINGS], key, (show_page, live, ready, openapi.show_openapi))
     yield
 
 

@@ -17,7 +17,9 @@ from calculators.image_gen.adapters import choose_adapters
 from calculators.image_gen.generation import GenerationRequest, Kind
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.request_fields import (
+    CHOICES,
     IGNORED_IMAGE,
+    RANGES,
     Endpoint,
     Form,
     read_json_form,
@@ -32,9 +34,7 @@ from calculators.image_gen.uploads import read_header
 GENERATIONS: Final = ("/v3/images/generations", "/v1/images/generations")
 EDITS: Final = ("/v3/images/edits", "/v1/images/edits")
 
-_FORMATS: Final = ("png", "jpeg", "webp")
 _LOSSY: Final = ("jpeg", "webp")
-_MOST_PARTIAL_IMAGES: Final = 3
 _DEFAULT_QUALITY: Final = ("auto", "standard")
 """What clients send who do not care; the steps are then the node's."""
 _NO_EFFECT: Final = (IGNORED_IMAGE, "moderation", "safety_identifier", "user")
@@ -193,10 +193,11 @@ def _strength(values: Mapping[str, Any], kind: Kind, steps: int, model: ModelInf
     strength: float | None = values.get("strength")
     if strength is None:
         return None
-    if strength > 1:
-        refuse("strength", "strength is greater than maxStrength: 1", "decimal_above_max_value")
-    if strength < 0:
-        refuse("strength", "strength is less than minStrength: 0", "decimal_below_min_value")
+    least, most = RANGES["strength"]
+    if strength > most:
+        refuse("strength", f"strength is greater than maxStrength: {most}", "decimal_above_max_value")
+    if strength < least:
+        refuse("strength", f"strength is less than minStrength: {least}", "decimal_below_min_value")
     if kind == "text to image":
         if strength != 1:
             refuse(
@@ -345,14 +346,12 @@ def _preset(values: Mapping[str, Any], rules: RequestRules) -> int | None:
 
 def _answer(form: Form, rules: RequestRules) -> AnswerForm:
     values = form.values
-    _check_choice(values, "output_format", _FORMATS)
-    _check_choice(values, "background", ("auto", "opaque"))
-    _check_choice(values, "moderation", ("auto", "low"))
+    for name, possible in CHOICES.items():
+        _check_choice(values, name, possible)
     _check_compression(values)
     stream = values.get("stream", False)
     partial_images = values.get("partial_images", 0)
-    if not 0 <= partial_images <= _MOST_PARTIAL_IMAGES:
-        refuse("partial_images", f"partial_images must be from 0 to {_MOST_PARTIAL_IMAGES}", "invalid_value")
+    _check_range("partial_images", partial_images)
     if partial_images and not stream:
         refuse("partial_images", "partial_images come in a stream alone: give stream as true", "invalid_value")
     return AnswerForm(
@@ -375,12 +374,17 @@ def _check_choice(values: Mapping[str, Any], name: str, possible: tuple[str, ...
         )
 
 
+def _check_range(name: str, value: int) -> None:
+    least, most = RANGES[name]
+    if not least <= value <= most:
+        refuse(name, f"{name} must be from {least} to {most}", "invalid_value")
+
+
 def _check_compression(values: Mapping[str, Any]) -> None:
     compression = values.get("output_compression")
     if compression is None:
         return
-    if not 0 <= compression <= 100:
-        refuse("output_compression", "output_compression must be from 0 to 100", "invalid_value")
+    _check_range("output_compression", compression)
     if values.get("output_format") not in _LOSSY:
         refuse(
             "output_compression",

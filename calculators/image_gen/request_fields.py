@@ -67,6 +67,20 @@ FIELDS: Final[Mapping[str, ValueType]] = MappingProxyType(
 )
 """Every field with a meaning on both endpoints -> the type of its value. All others are refused."""
 
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "output_format": ("png", "jpeg", "webp"),
+        "background": ("auto", "opaque"),
+        "moderation": ("auto", "low"),
+    }
+)
+"""The values of fields that take a few words, whatever the model and the server."""
+
+RANGES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
+    {"output_compression": (0, 100), "partial_images": (0, 3), "strength": (0, 1)}
+)
+"""The least and the greatest value of numbers that have them, whatever the model and the server."""
+
 _NOT_HERE: Final = "it is not supported by this server"
 _TO_EDITS: Final = "pictures and masks are sent to /v3/images/edits, as multipart/form-data"
 _UNSUPPORTED: Final[Mapping[str, str]] = MappingProxyType(

@@ -8,7 +8,7 @@ Key phrases of the texts, and the rules for text parts, are OVMS's.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, NoReturn
 
 from calculators.http_payload import RequestError, parse_json
@@ -29,11 +29,13 @@ class ValueType(NamedTuple):
         title: its name for people.
         json: reads a JSON value.
         text: reads a text, which is not empty.
+        schema: the same as JSON Schema, for JSON values.
     """
 
     title: str
     json: Callable[[str, Any], Any]
     text: Callable[[str, str], Any]
+    schema: Mapping[str, Any]
 
 
 def refuse(param: str | None, message: str, code: str) -> NoReturn:
@@ -150,10 +152,20 @@ def _weights_text(name: str, text: str) -> dict[str, float]:
     return read_weights(name, value)
 
 
-TEXT: Final = ValueType("text", read_text, read_text)
-INT32: Final = ValueType("whole number", read_int32, _whole_text("int32", read_int32))
-INT64: Final = ValueType("whole number", read_int64, _whole_text("int64", read_int64))
-SIZE_T: Final = ValueType("whole number from 0", read_size_t, _whole_text("size_t", read_size_t))
-FLOAT: Final = ValueType("number", read_float, _float_text)
-BOOLEAN: Final = ValueType("true or false", read_boolean, _boolean_text)
-WEIGHTS: Final = ValueType("object of numbers", read_weights, _weights_text)
+def _integers(first: int, last: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": first, "maximum": last}
+
+
+_NUMBER: Final = {"type": "number", "minimum": -_FLOAT32_MAX, "maximum": _FLOAT32_MAX}
+
+TEXT: Final = ValueType("text", read_text, read_text, {"type": "string"})
+INT32: Final = ValueType("whole number", read_int32, _whole_text("int32", read_int32), _integers(-(2**31), 2**31 - 1))
+INT64: Final = ValueType("whole number", read_int64, _whole_text("int64", read_int64), _integers(-(2**63), 2**63 - 1))
+SIZE_T: Final = ValueType(
+    "whole number from 0", read_size_t, _whole_text("size_t", read_size_t), _integers(0, SEED_LIMIT - 1)
+)
+FLOAT: Final = ValueType("number", read_float, _float_text, _NUMBER)
+BOOLEAN: Final = ValueType("true or false", read_boolean, _boolean_text, {"type": "boolean"})
+WEIGHTS: Final = ValueType(
+    "object of numbers", read_weights, _weights_text, {"type": "object", "additionalProperties": _NUMBER}
+)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import openai
 import pytest
 from PIL import Image
@@ -26,6 +27,7 @@ from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings, NodeSettings
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.request_rules import RequestSettings
+from calculators.image_gen.request_schema import generations_schema, images_schema
 from calculators.image_gen.resolution import Resolution
 from calculators.statistics import ImageStatistics
 from server import local_backend
@@ -152,6 +154,16 @@ async def test_a_picture_with_all_that_can_be_asked(client: openai.AsyncOpenAI, 
     assert getattr(answer, "safety_identifier", None) == "u1"
     (asked,) = lane.requests
     assert (asked.num_inference_steps, asked.output_compression) == (3, 50)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"n": 2, "quality": "low", "background": "opaque", "user": "u1"}, {"response_format": "url"}], ids=str
+)
+async def test_an_answer_is_as_its_schema_says(server: Client, more: dict[str, Any]) -> None:
+    body = {"model": "shapes", "prompt": "a", **more}
+    jsonschema.Draft202012Validator(generations_schema()).validate(body)
+    async with server.post("/v3/images/generations", json=body) as answer:
+        jsonschema.Draft202012Validator(images_schema()).validate(await answer.json())
 
 
 async def test_what_has_no_effect_is_told_in_a_header(client: openai.AsyncOpenAI) -> None:

@@ -1,0 +1,109 @@
+"""JSON Schemas of what the routes take and give, but for images (``calculators.image_gen.request_schema``)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from calculators.image_gen.request_schema import edits_schema, generations_schema, images_schema
+from server.servables import State
+
+Schema = dict[str, Any]
+
+DATATYPES: Final = (
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
+)  # fmt: skip
+_TEXT: Final[Schema] = {"type": "string"}
+_TEXTS: Final[Schema] = {"type": "array", "items": _TEXT}
+_PARAMETERS: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "integer", "number", "boolean"]},
+}
+_SHAPE: Final[Schema] = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+
+
+def ref(name: str) -> Schema:
+    """A schema of the document by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: Schema, required: str, more: bool = True) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties, "required": required.split()}
+    return schema if more else schema | {"additionalProperties": False}
+
+
+def schemas() -> dict[str, Schema]:
+    """Name -> schema."""
+    state = {"enum": [each.value for each in State]}
+    nothing = {"type": ["string", "null"]}
+    tensor = {"name": _TEXT, "datatype": {"enum": list(DATATYPES)}, "shape": _SHAPE, "parameters": _PARAMETERS}
+    sizes = {"type": "array", "items": {"type": "integer"}}
+    described = _object({"name": _TEXT, "datatype": _TEXT, "shape": sizes}, "name datatype shape")
+    model_state = _object(
+        {"name": _TEXT, "state": state, "reason": _TEXT, "reload_problem": _TEXT}, "name state", False
+    )
+    code = _object({"error_code": _TEXT, "error_message": _TEXT}, "error_code error_message")
+    status = _object({"version": _TEXT, "state": state, "status": code}, "version state status")
+    return {
+        "Error": {
+            "description": "OpenAI's form",
+            **_object(
+                {"error": _object({"message": _TEXT, "type": _TEXT, "param": nothing, "code": nothing}, "message type param code")},
+                "error",
+            ),
+        },
+        "KServeError": {"description": "KServe's form", **_object({"error": _TEXT}, "error")},
+        "GenerationsRequest": generations_schema(),
+        "EditsRequest": edits_schema(),
+        "ImagesResponse": images_schema(),
+        "GraphRequest": {
+            "description": "what the graph takes, and the model that names it",
+            **_object({"model": _TEXT, "stream": {"type": "boolean"}}, "model"),
+        },
+        "Model": _object(
+            {
+                "id": _TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": _TEXT, "state": state,
+                "parent": _TEXT, "reason": _TEXT, "reload_problem": _TEXT, "note": _TEXT,
+            },
+            "id object created owned_by state",
+        ),
+        "Models": _object({"object": {"const": "list"}, "data": {"type": "array", "items": ref("Model")}}, "object data"),
+        "Cancelled": _object({"id": _TEXT, "object": {"const": "request"}, "status": {"const": "cancelled"}}, "id object status"),
+        "Live": _object({"live": {"const": True}}, "live"),
+        "Ready": _object(
+            {"ready": {"type": "boolean"}, "error": _TEXT, "models": {"type": "array", "items": model_state}}, "ready"
+        ),
+        "Server": _object({"name": _TEXT, "version": _TEXT, "extensions": _TEXTS}, "name version extensions"),
+        "ModelMetadata": _object(
+            {
+                "name": _TEXT, "versions": _TEXTS, "platform": _TEXT,
+                "inputs": {"type": "array", "items": described}, "outputs": {"type": "array", "items": described},
+            },
+            "name versions platform inputs outputs",
+        ),
+        "ModelReady": _object({"name": _TEXT, "ready": {"type": "boolean"}, "error": _TEXT}, "name ready"),
+        "InferRequest": _object(
+            {
+                "id": _TEXT,
+                "parameters": _PARAMETERS,
+                "inputs": {"type": "array", "items": _object({**tensor, "data": {"type": "array"}}, "name datatype shape")},
+                "outputs": {"type": "array", "items": _object({"name": _TEXT, "parameters": _PARAMETERS}, "name")},
+            },
+            "inputs",
+        ),
+        "InferResponse": _object(
+            {
+                "model_name": _TEXT, "model_version": _TEXT, "id": _TEXT, "parameters": _PARAMETERS,
+                "outputs": {"type": "array", "items": _object({**tensor, "data": {"type": "array"}}, "name datatype shape")},
+            },
+            "model_name outputs",
+        ),
+        "RepositoryIndex": {
+            "type": "array",
+            "items": _object({"name": _TEXT, "version": _TEXT, "state": _TEXT, "reason": _TEXT}, "name version state reason"),
+        },
+        "Config": {
+            "type": "object",
+            "additionalProperties": _object({"model_version_status": {"type": "array", "items": status}}, "model_version_status"),
+        },
+        "ReloadFailure": _object({"error": _TEXT, "reason": _TEXT}, "error reason", False),
+    }  # fmt: skip
