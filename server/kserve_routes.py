@@ -104,13 +104,13 @@ async def infer(request: web.Request) -> web.StreamResponse:
         with admission.arriving(request[REQUEST_ID], **limits) as arrival:
             body = await read_body(request, settings)
             handle = await held.enter_async_context(servables.lease(name))
-        with counted_rejections(app[METRICS], handle.name, _ORIGIN):
-            text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
-            address = _base_url(request, handle)
-            if len(text) < _LARGE_JSON_BYTES and len(binary) < _LARGE_BINARY_BYTES:
-                read, inputs = _read(handle, text, binary, name, version, address)
-            else:
-                read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
+            with counted_rejections(app[METRICS], handle.name, _ORIGIN):
+                text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
+                address = _base_url(request, handle)
+                if len(text) < _LARGE_JSON_BYTES and len(binary) < _LARGE_BINARY_BYTES:
+                    read, inputs = _read(handle, text, binary, name, version, address)
+                else:
+                    read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
         run = RunRequest(
             request[REQUEST_ID],
             inputs.values,
