@@ -130,9 +130,10 @@ class Access:
         """
         if self._key is not None:
             return
-        if self.local_only and not _is_local(request.host):
+        host = request.headers.get("Host")  # not request.host, which makes one up; every browser sends it
+        if self.local_only and host is not None and not _is_local(host):
             raise RequestError(
-                f"The Host header {request.host[:100]!r} is no name of this machine, and this server listens for this machine "
+                f"The Host header {host[:100]!r} is no name of this machine, and this server listens for this machine "
                 "alone. Behind a proxy that passes on its own name, start it with --trust_forwarded_headers true.",
                 status=421,
                 code="host_not_allowed",

@@ -63,7 +63,8 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         OSError: the model folder is not there, or is no folder.
         GraphError: a file of ``options_proto`` cannot be used.
         OSError: the model folder is not there, or is no folder; the folder for pictures cannot be written to.
-        SettingsError: the model folder's config.json says something that cannot be, or the API key cannot be used.
+        SettingsError: the model folder's config.json says something that cannot be, the API key cannot be used, or settings do
+            not go together.
     """
     app = web.Application(middlewares=MIDDLEWARES)
     app[SETTINGS] = settings
@@ -97,6 +98,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
 
 async def access(app: web.Application) -> AsyncIterator[None]:
     """Cleanup context: who may ask."""
+    app[SETTINGS].check()
     key = await in_thread("read the API key", lambda: api_key(app[SETTINGS]))
     app[ACCESS] = Access(app[SETTINGS], key, (show_page, live, ready, openapi.show_openapi))
     yield

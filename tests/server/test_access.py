@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
 from server.access import api_key
+from server.app import build_app
 from server.keys import ACCESS
 from server.settings import Settings, SettingsError
 
@@ -264,3 +267,19 @@ async def test_a_server_for_its_own_machine_answers_to_no_name_that_a_web_page_c
     client = await serve()
     client.app[ACCESS].local_only = True
     assert (await client.get("/v3/models", headers={"Host": host})).status == status
+
+
+async def test_a_program_that_sends_no_host_is_answered(serve: Serve) -> None:
+    client = await serve()
+    client.app[ACCESS].local_only = True
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"200"
+    writer.close()
+
+
+async def test_an_application_whose_settings_do_not_go_together_does_not_start(models: Models) -> None:
+    runner = web.AppRunner(build_app(Settings(models=models.folder, allow_credentials=True)))
+    with pytest.raises(SettingsError, match="--allow_credentials needs a list of --allowed_origins"):
+        await runner.setup()
+    await runner.cleanup()
