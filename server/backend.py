@@ -82,10 +82,11 @@ class Event(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """Packets for some inputs of a run that goes on, all at one timestamp in microseconds."""
+    """Packets for some inputs of a run that goes on, all at one timestamp in microseconds; ``id`` is its sender's name for it."""
 
     packets: Mapping[str, Any]
     timestamp: int
+    id: str = ""
 
 
 class Refused(NamedTuple):

@@ -173,7 +173,7 @@ def _add_serve(commands: Any) -> None:
             continue
         _add_flag(
             groups.get(about["group"], parser),
-            *(f"--{name}" for name in (setting.name, *about["aliases"])),
+            *(f"--{name}" for name in (setting.name, *about["aliases"], *about["flags"])),
             dest=setting.name,
             metavar=about["metavar"],
             type=_type(about["parse"]),

@@ -60,7 +60,7 @@ def packets_of(
     """
     timestamp = _timestamp(request.parameters)
     whole = next((port for port in interface.inputs if PacketKind.REQUEST in port.kinds), None)
-    side_packets, unused = _side_packets(interface, request.parameters, check_missing=not streaming)
+    side_packets, unused = side_packets_of(interface, request.parameters, check_missing=not streaming)
     if whole is not None:  # its calculator sees every parameter
         return GraphInputs({whole.name: request}, side_packets, timestamp, ())
     _check_outputs(interface, request)
@@ -82,6 +82,51 @@ def packets_of(
         refuse(f"Not all input packets created: {listed(missing)} is missing.", "missing_input", missing[0])
     ignored = [*unused, *_ignored_of_tensors(request, ports)]
     return GraphInputs(values, side_packets, timestamp, tuple(ignored))
+
+
+def side_packets_of(
+    interface: GraphInterface, parameters: Mapping[str, Parameter], *, check_missing: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """The side packets that a request sets, and the names of parameters of which the graph has no side packet.
+
+    Raises:
+        RequestError: 400 ``reserved_parameter``, ``invalid_type``, or ``missing_parameter`` where that is checked.
+    """
+    known = {port.name: port for port in interface.side_packets}
+    taken: dict[str, Any] = {}
+    unused = []
+    for name, value in parameters.items():
+        if name == TIMESTAMP:
+            continue
+        if name in interface.reserved_side_packets:
+            refuse(
+                f"The parameter {quoted(name)} cannot be set: the side packet of that name is the server's.",
+                "reserved_parameter",
+                name,
+            )
+        port = known.get(name)
+        if port is None:
+            unused.append(name)
+        else:
+            _check_side_packet(port, value)
+            taken[name] = value
+    missing = [port.name for port in interface.side_packets if port.is_required and port.name not in taken]
+    if missing and check_missing:
+        refuse(
+            f"The graph needs the side packet {listed(missing)}: send a parameter of that name.",
+            "missing_parameter",
+            missing[0],
+        )
+    return taken, unused
+
+
+_PARAMETERS: Final[Mapping[PacketKind, tuple[type, ...]]] = {
+    PacketKind.TEXT: (str,),
+    PacketKind.INT: (int,),
+    PacketKind.FLOAT: (int, float),
+    PacketKind.BOOL: (bool,),
+    PacketKind.ARRAY: (str, int, float, bool),
+}
 
 
 async def unary_response(
@@ -206,47 +251,6 @@ def _timestamp(parameters: Mapping[str, Parameter]) -> int | None:
             TIMESTAMP,
         )
     return value
-
-
-def _side_packets(
-    interface: GraphInterface, parameters: Mapping[str, Parameter], *, check_missing: bool
-) -> tuple[dict[str, Any], list[str]]:
-    """The side packets that a request sets, and the names of those that the graph does not have."""
-    known = {port.name: port for port in interface.side_packets}
-    taken: dict[str, Any] = {}
-    unused = []
-    for name, value in parameters.items():
-        if name == TIMESTAMP:
-            continue
-        if name in interface.reserved_side_packets:
-            refuse(
-                f"The parameter {quoted(name)} cannot be set: the side packet of that name is the server's.",
-                "reserved_parameter",
-                name,
-            )
-        port = known.get(name)
-        if port is None:
-            unused.append(name)
-        else:
-            _check_side_packet(port, value)
-            taken[name] = value
-    missing = [port.name for port in interface.side_packets if port.is_required and port.name not in taken]
-    if missing and check_missing:
-        refuse(
-            f"The graph needs the side packet {listed(missing)}: send a parameter of that name.",
-            "missing_parameter",
-            missing[0],
-        )
-    return taken, unused
-
-
-_PARAMETERS: Final[Mapping[PacketKind, tuple[type, ...]]] = {
-    PacketKind.TEXT: (str,),
-    PacketKind.INT: (int,),
-    PacketKind.FLOAT: (int, float),
-    PacketKind.BOOL: (bool,),
-    PacketKind.ARRAY: (str, int, float, bool),
-}
 
 
 def _check_side_packet(port: SidePacketPort, value: Parameter) -> None:

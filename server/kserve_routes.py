@@ -7,7 +7,6 @@ A model's name may hold slashes, plain or as %2F. Where a plain one could be rea
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -23,9 +22,9 @@ from server.interface import PacketKind
 from server.keys import ADMISSION, KSERVE_ROUTE, METRICS, MODEL, REQUEST_ID, SERVABLES, SETTINGS
 from server.kserve_codec import VERSION, GraphInputs, metadata_of, packets_of, unary_response
 from server.kserve_json import HEADER_LENGTH, Forms, ReadRequest, read_request, split_body, write_response
+from server.kserve_models import can_be_used, describe_server, index_of
 from server.metrics import counted_question, counted_rejections
 from server.payload import base_url, read_body
-from server.protocol import SERVER_NAME
 from server.replies import ignored_header
 from server.servables import State
 
@@ -44,13 +43,7 @@ _CODINGS: Final = {"gzip": web.ContentCoding.gzip, "deflate": web.ContentCoding.
 
 async def server_metadata(request: web.Request) -> web.StreamResponse:
     """GET /v2: what this is."""
-    return json_response(
-        {
-            "name": SERVER_NAME,
-            "version": importlib.metadata.version(SERVER_NAME),
-            "extensions": ["binary_tensor_data", "model_repository"],
-        }
-    )
+    return json_response(describe_server("binary_tensor_data"))
 
 
 async def model_metadata(request: web.Request) -> web.StreamResponse:
@@ -67,7 +60,7 @@ async def model_ready(request: web.Request) -> web.StreamResponse:
     name, _ = _asked(request)
     servables = request.app[SERVABLES]
     servable = servables.find(name)
-    ready = servable.state is State.AVAILABLE and servables.trouble(servable) is None
+    ready = can_be_used(servables, servable)
     metrics = request.app[METRICS]
     if metrics is not None:
         metrics.asked(servable.name, _READY, ready)
@@ -79,17 +72,7 @@ async def model_ready(request: web.Request) -> web.StreamResponse:
 
 async def repository_index(request: web.Request) -> web.StreamResponse:
     """POST /v2/repository/index: all models and their states, as Triton words them."""
-    servables = request.app[SERVABLES]
-    states = {State.AVAILABLE: "READY", State.LOADING: "LOADING"}
-    return json_response([
-        {
-            "name": servable.name,
-            "version": VERSION,
-            "state": states.get(servable.state, "UNAVAILABLE"),
-            "reason": servables.trouble(servable) or "",
-        }
-        for servable in servables
-    ])  # fmt: skip
+    return json_response(index_of(request.app[SERVABLES]))
 
 
 async def infer(request: web.Request) -> web.StreamResponse:
@@ -104,13 +87,13 @@ async def infer(request: web.Request) -> web.StreamResponse:
         with admission.arriving(request[REQUEST_ID], **limits) as arrival:
             body = await read_body(request, settings)
             handle = await held.enter_async_context(servables.lease(name))
-            with counted_rejections(app[METRICS], handle.name, _ORIGIN):
-                text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
-                address = _base_url(request, handle)
-                if len(text) < _LARGE_JSON_BYTES and len(binary) < _LARGE_BINARY_BYTES:
-                    read, inputs = _read(handle, text, binary, name, version, address)
-                else:
-                    read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
+        with counted_rejections(app[METRICS], handle.name, _ORIGIN):
+            text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
+            address = _base_url(request, handle)
+            if len(text) < _LARGE_JSON_BYTES and len(binary) < _LARGE_BINARY_BYTES:
+                read, inputs = _read(handle, text, binary, name, version, address)
+            else:
+                read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
         run = RunRequest(
             request[REQUEST_ID],
             inputs.values,

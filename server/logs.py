@@ -1,6 +1,6 @@
 """The log: lines for people, or a JSON object a line for machines.
 
-What stands in it: what the server does, a line for each HTTP request, and for each fault of ours the traceback, with the id of the
+What stands in it: what the server does, a line for each request, and for each fault of ours the traceback, with the id of the
 request. What never does, whatever the level: bodies, prompts, queries, headers, keys.
 """
 
@@ -59,9 +59,15 @@ def about(request: web.Request) -> dict[str, object]:
 
 
 def note_code(request: web.Request, error: RequestError) -> None:
-    """Keep the code of an error for the line of its request; a calculator of somebody else's can give anything as code."""
-    if error.code is not None and _CODE.fullmatch(error.code):
-        request[ERROR_CODE] = error.code
+    """Keep the code of an error for the line of its request."""
+    code = plain_code(error)
+    if code is not None:
+        request[ERROR_CODE] = code
+
+
+def plain_code(error: RequestError) -> str | None:
+    """The code of an error, if it is a plain word: a calculator of somebody else's can give anything as code."""
+    return error.code if error.code is not None and _CODE.fullmatch(error.code) else None
 
 
 def start_logging(level: str, form: str, path: Path | None = None) -> None:

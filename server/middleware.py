@@ -36,9 +36,13 @@ _log = logging.getLogger("graph_runtime.server")
 @web.middleware
 async def give_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Take the caller's ``x-request-id`` if it is a plain one, else make one."""
-    given = request.headers.get("x-request-id", "")
-    request[REQUEST_ID] = given if _VALID_ID.fullmatch(given) else _new_id()
+    request[REQUEST_ID] = request_id(request.headers.get("x-request-id", ""))
     return await handler(request)
+
+
+def request_id(given: str) -> str:
+    """The id of a request: what its client calls it, if that is a plain word, else a new one."""
+    return given if _VALID_ID.fullmatch(given) else _new_id()
 
 
 def _new_id() -> str:

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -32,6 +33,9 @@ from server.servables import State
 from server.settings import Settings, SettingsError, misspelt_variables
 from server.terminal import complain, say
 from server.tls import tls_context
+
+if TYPE_CHECKING:
+    from server.grpc_server import GrpcServer
 
 _OPEN_FILES = 65536
 _LINGER_S = 1.0
@@ -72,6 +76,9 @@ def serve(settings: Settings) -> int:
             closing.enter_context(each)
         try:
             asyncio.run(_serve(settings, listening, tls, repository))
+        except ListenError as error:
+            complain("serve", str(error))
+            return 1
         except (StartError, GraphError) as error:  # not for graphs: they fail one by one, and the server goes on
             complain("serve", str(error))
             return error.exit_code if isinstance(error, StartError) else 2
@@ -100,6 +107,7 @@ async def _serve(
 ) -> None:
     stop = _stop_signal()
     app = build_app(settings)
+    grpc_server = _grpc_server(app, settings)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=settings.cancel_grace_s)
     try:
         await runner.setup()
@@ -125,9 +133,14 @@ async def _serve(
         app[DRAIN].doors.append(partial(_close_http, listening, listeners, connections))
         scheme = "http" if tls is None else "https"
         urls = [base_url(scheme, address, listening[0].getsockname()[1]) for address in settings.rest_bind_address]
+        places = " and ".join(urls)
+        if grpc_server is not None:
+            await grpc_server.start()
+            app[DRAIN].doors.append(grpc_server.close_door)
+            places += f" (gRPC at {' and '.join(grpc_server.places)})"
         servables = app[SERVABLES]
         names = ", ".join(servable.name for servable in servables) or "nothing"
-        say(f"graph-runtime is at {' and '.join(urls)} and serves {names}, from {repository.place}")
+        say(f"graph-runtime is at {places} and serves {names}, from {repository.place}")
         stopping = asyncio.create_task(stop.wait())
         speaking = asyncio.create_task(_say_when_loaded(app, urls[0], repository))
         await asyncio.wait([stopping, speaking], return_when=asyncio.FIRST_COMPLETED)
@@ -140,7 +153,24 @@ async def _serve(
         for listener in listeners:
             listener.close()
         await runner.cleanup()
+        if grpc_server is not None:
+            await grpc_server.close()
         await connections.wait_none_left(settings.cancel_grace_s)  # the last bytes of answers may be on their way still
+
+
+def _grpc_server(app: web.Application, settings: Settings) -> GrpcServer | None:
+    """The gRPC side, with its ports open; None where it is off.
+
+    Raises:
+        ListenError: a port cannot be opened.
+    """
+    if not settings.grpc_port:
+        return None
+    from server.grpc_server import GrpcServer  # a large library, which a server without gRPC need not load
+
+    made = GrpcServer(app)
+    made.listen()
+    return made
 
 
 async def let_out(app: web.Application) -> None:

@@ -135,6 +135,16 @@ def _families(text: str) -> tuple[str, ...]:
     return names
 
 
+def _channel_arguments(text: str) -> tuple[tuple[str, str | int], ...]:
+    found: list[tuple[str, str | int]] = []
+    for each in _words(text):
+        name, equals, value = each.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{each!r} is no NAME=VALUE, such as grpc.max_concurrent_streams=16")
+        found.append((name, int(value) if value.lstrip("-").isdecimal() else value))
+    return tuple(found)
+
+
 def _about(
     help_text: str,
     parse: Callable[[str], Any],
@@ -142,6 +152,7 @@ def _about(
     group: str = "",
     *,
     aliases: tuple[str, ...] = (),
+    flags: tuple[str, ...] = (),
     source: str = "",
     variables: tuple[str, ...] = (),
     flag: bool = True,
@@ -154,6 +165,7 @@ def _about(
         metavar: how ``--help`` writes the value.
         group: one of ``GROUPS``.
         aliases: further names of its flag and of its variable.
+        flags: further names of its flag alone.
         source: the flag that says where models are, for those that belong to one: a flag wins over the variables of all others.
         variables: further environment variables, without our prefix.
         flag: False for what must not stand on a command line, where every user of the machine can read it.
@@ -164,6 +176,7 @@ def _about(
         "metavar": metavar,
         "group": group,
         "aliases": aliases,
+        "flags": flags,
         "source": source,
         "variables": variables,
         "flag": flag,
@@ -242,6 +255,31 @@ class Settings:
             "addresses to listen on; 0.0.0.0 opens the server to the network: give an API key then, and TLS",
             _addresses,
             "ADDRESS[,ADDRESS...]",
+            NETWORK,
+        ),
+    )
+    grpc_port: int = field(
+        default=0,
+        metadata=_about(
+            "TCP port for gRPC (KServe v2, health checks, reflection); 0 leaves it off",
+            _port,
+            "PORT",
+            NETWORK,
+            flags=(
+                "port",
+            ),  # OVMS's name. Kubernetes gives GRAPH_RUNTIME_PORT to every pod beside a service of our name
+        ),
+    )
+    grpc_bind_address: tuple[str, ...] = field(
+        default=("127.0.0.1",),
+        metadata=_about("addresses to listen on for gRPC", _addresses, "ADDRESS[,ADDRESS...]", NETWORK),
+    )
+    grpc_channel_arguments: tuple[tuple[str, str | int], ...] = field(
+        default=(),
+        metadata=_about(
+            "further settings of the gRPC library, such as grpc.max_concurrent_streams=16",
+            _channel_arguments,
+            "NAME=VALUE[,...]",
             NETWORK,
         ),
     )

@@ -255,17 +255,3 @@ async def test_names_that_nobody_has_are_a_404(
     sent = {"json": asked["json"]} if "json" in asked else {}
     response = await client.request(asked.get("method", "POST"), asked.get("uri", "/v3/chat/completions"), **sent)
     assert (response.status, (await response.json())["error"]["code"]) == (404, "model_not_found")
-
-
-@cases("v3_routing", has=lambda case: "api_key" in case["input"])
-async def test_api_keys(case: dict[str, Any], aiohttp_client: AiohttpClient, tmp_path: Path) -> None:
-    asked, expected = case["input"], case["expect"]
-    settings = Settings(models=tmp_path, file_system_poll_wait_seconds=0.0, api_key=asked["api_key"])
-    client = await aiohttp_client(build_app(settings))
-    headers = {"Authorization": asked["authorization"]} if "authorization" in asked else asked["headers"]
-    if "model" in asked:
-        response = await client.post("/v3/chat/completions", json={"model": asked["model"]}, headers=headers)
-    else:
-        response = await client.get("/v3/models", headers=headers)
-    rejected = {"MEDIAPIPE_DEFINITION_NAME_MISSING": 404, None: 401}
-    assert response.status == (200 if expected["result"] == "accept" else rejected[expected.get("status")])

@@ -20,6 +20,7 @@ from server.app import build_app
 from server.clock import Clock
 from server.keys import SERVABLES
 from server.settings import Settings
+from tests.server.certificates import Certificates
 from tests.server.serving import Server
 
 PATIENCE_S = 20.0
@@ -321,3 +322,8 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     yield start
     for server in started:
         server.end()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path)

@@ -37,6 +37,11 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("LOAD_WAIT_S", "soon", "'soon' is not a number of seconds; give 0 or more"),
         ("LOG_LEVEL", "loud", "'loud' is not a log level; give one of TRACE, DEBUG, INFO, WARNING, ERROR"),
         (
+            "GRPC_CHANNEL_ARGUMENTS",
+            "grpc.max_concurrent_streams=16,grpc.keepalive_time_ms",
+            "'grpc.keepalive_time_ms' is no NAME=VALUE, such as grpc.max_concurrent_streams=16",
+        ),
+        (
             "REST_BIND_ADDRESS",
             " ",
             "the address is empty; give one such as 127.0.0.1, or 0.0.0.0 for every network of this machine",
@@ -84,3 +89,12 @@ def test_settings_that_do_not_go_together_are_told(environment: dict[str, str], 
 def test_settings_can_be_sent_to_another_process() -> None:
     settings = Settings(models=Path("/m"), rest_port=1)
     assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_arguments_of_the_grpc_library_are_numbers_where_they_look_like_it() -> None:
+    text = "grpc.max_concurrent_streams=16, grpc.default_compression_algorithm=-1,grpc.name=some=thing"
+    assert Settings.resolve({}, {"GRAPH_RUNTIME_GRPC_CHANNEL_ARGUMENTS": text}).grpc_channel_arguments == (
+        ("grpc.max_concurrent_streams", 16),
+        ("grpc.default_compression_algorithm", -1),
+        ("grpc.name", "some=thing"),
+    )
