@@ -46,8 +46,8 @@ class ServableSpec:
 
     @property
     def shown_file(self) -> Path:
-        """The graph file for messages; of a graph without a file, where it would be."""
-        return self.graph_file or self.base_dir / GRAPH_FILE
+        """The graph file, for messages; of a graph without one, a name in its place."""
+        return self.graph_file or self.base_dir / f"{GRAPH_FILE} (made)"
 
 
 def graph_servable(name: str, graph_file: Path, base_dir: Path | None = None) -> ServableSpec:

@@ -81,6 +81,12 @@ class Repository:
             raise FileNotFoundError(f"config file {str(self._settings.config_path)!r} {what}")
 
     @property
+    def _source(self) -> Path:
+        if self._settings.model_path is not None:
+            return self._settings.model_path.absolute()
+        return self._folder or self._config_path
+
+    @property
     def is_single(self) -> bool:
         """Whether it holds one model, without which there is no use in a server."""
         return self._settings.model_path is not None
@@ -88,7 +94,7 @@ class Repository:
     @property
     def place(self) -> str:
         """Where everything is, for people."""
-        return str(self._settings.model_path or self._folder or self._config_path)
+        return str(self._source)
 
     def scan(self, *, quiet: bool = False) -> Scan:
         """Look at the disk.
@@ -128,8 +134,7 @@ class Repository:
     def watched_paths(self) -> Sequence[Path]:
         """The files and folders in which a change may make the next scan differ, by what the last one found; folders mean all that
         is below them."""
-        source = self._settings.model_path or self._folder or self._config_path
-        return tuple(dict.fromkeys([source.absolute(), *(path for path in self._outside if path.exists())]))
+        return tuple(dict.fromkeys([self._source, *(path for path in self._outside if path.exists())]))
 
     def _complete(self, spec: ServableSpec, config: ConfigFile) -> ServableSpec:
         """A spec with its settings and its fingerprint."""

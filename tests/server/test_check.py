@@ -301,3 +301,40 @@ def test_the_bundled_model_is_checked_without_loading_any_library_of_the_server(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("shapes/graph.pbtxt: ok\n")
+
+
+def test_the_lists_of_a_folder_are_checked_and_so_is_what_they_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "graph.pbtxt").write_text(PASS.replace("PassThrough", "PassTrough"))
+    (tmp_path / "models" / "a").mkdir(parents=True)
+    (tmp_path / "models" / "a" / "graph.pbtxt").write_text(PASS)
+    config = tmp_path / "models" / "config.json"
+    config.write_text(
+        f"""{{"mediapipe_config_list": [
+            {{"name": "b", "base_path": "{tmp_path}/elsewhere"}}, {{"name": "gone"}}, {{"name": "a"}}, {{"name": "a"}}],
+        "monitoring": {{"metrics": {{}}}} }}"""
+    )
+    for path in (config.parent, config):
+        assert main(["check", str(path)]) == 1
+        lines = [line.replace(f"{tmp_path}/", "") for line in capsys.readouterr().out.splitlines()]
+        assert [line.partition(": ")[0] for line in lines[2:]] == [
+            "note",
+            "models/a/graph.pbtxt",
+            "elsewhere/graph.pbtxt:3:34",
+            "elsewhere/graph.pbtxt:4:35",
+        ]
+        assert 'mediapipe_config_list[1]: "gone": there is no such folder' in lines[0]
+        assert "mediapipe_config_list[3] is not served: the name 'a' is taken" in lines[1]
+        assert "monitoring has no effect" in lines[2]
+
+
+def test_a_config_file_that_says_what_cannot_be_is_a_problem_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"graph_runtime": {"lanes": 0}}')
+    assert main(["check", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == (
+        f"{tmp_path}/config.json:1:20: graph_runtime.lanes: it has to be a whole number from 1; it is 0\n"
+    )

@@ -95,6 +95,25 @@ def _models(folder: Path, *names: str) -> Path:
     return models
 
 
+def test_a_model_without_a_graph_draws_and_is_left_as_it_is(tmp_path: Path) -> None:
+    models = _models(tmp_path, "bare")
+    for graph_file in (models / "bare").glob("*.pbtxt"):
+        graph_file.unlink()
+    before = sorted(models.rglob("*"))
+    running = Server(models, tmp_path / "log")
+    try:
+        assert running.ready == "Ready. Try:"
+        picture = running.client().images.generate(model="bare", prompt=RED_ON_BLUE, extra_body=STEADY)
+        assert picture.data is not None
+        assert _is_red_on_blue(picture.data[0].b64_json)
+    finally:
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == 0
+        assert running.process.stdout is not None
+        running.process.stdout.close()
+    assert sorted(models.rglob("*")) == before
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serves the shapes model under two names, one of them nested, beside a broken graph."""

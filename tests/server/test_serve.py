@@ -54,6 +54,60 @@ def test_a_model_that_fails_is_told_at_start_and_the_others_are_served(
     assert 'model typo cannot be served: typo/graph.pbtxt:4:28: node "only": ' in server.errors()
 
 
+def test_one_model_is_served_alone_and_under_the_name_that_is_given(start_server: StartServer, models: Models) -> None:
+    models.add("echo", "Echo")
+    models.add("other", "Ehco")
+    server = start_server("--model_path", "models/echo", "--model_name", "a/b")
+    first, second, _ = server.first_lines()
+    assert first.endswith(f"serves a/b, from {models.folder / 'echo'}")
+    assert second == "Ready. Try:"
+    assert server.post({"model": "a/b"}) == {"echo": True}
+
+
+def test_one_model_that_cannot_be_loaded_ends_the_server_with_the_reason(
+    start_server: StartServer, models: Models
+) -> None:
+    models.add("typo", "Ehco")
+    server = start_server("--model_path", "models/typo")
+    assert server.process.wait(60) == 1
+    assert "graph-runtime serve: the model 'typo' cannot be served: typo/graph.pbtxt:4:28: node" in server.errors()
+
+
+def test_one_model_that_is_not_there_is_told_before_the_port_opens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--model_path", str(tmp_path / "cat"), "--rest_port", "0"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "graph-runtime serve: the model 'cat' cannot be served: there is no such folder\n"
+
+
+def test_what_a_config_file_lists_is_served_and_an_entry_without_a_graph_is_told(
+    start_server: StartServer, models: Models, tmp_path: Path
+) -> None:
+    models.add("echo", "Echo")
+    models.add("other", "Echo")
+    entries = [{"config": {"name": "listed", "base_path": "models/echo"}}, {"config": {"name": "gone"}}]
+    (tmp_path / "c.json").write_text(json.dumps({"model_config_list": entries}))
+    server = start_server("--config-path", "c.json")
+    first, second, _ = server.first_lines()
+    assert first.endswith(f"serves gone, listed, from {tmp_path}/c.json")
+    assert second.startswith("Not ready: gone failed to load")
+    assert server.post({"model": "listed"}) == {"echo": True}
+
+
+def test_a_config_file_that_cannot_be_read_ends_the_start_with_every_problem(
+    models: Models, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = models.folder / "config.json"
+    config.write_text('{"model_config_lst": [],\n "graph_runtime": {"lanes": 0}}')
+    assert main(["serve", "--model_repository_path", str(models.folder), "--rest_port", "0"]) == 2
+    assert [line.split(": ")[-2] for line in capsys.readouterr().err.splitlines()] == [
+        "model_config_lst",
+        "graph_runtime.lanes",
+    ]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_that_runs_when_the_grace_is_over_is_cancelled_and_its_client_told(
     start_server: StartServer, models: Models, number: signal.Signals

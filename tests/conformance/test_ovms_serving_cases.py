@@ -1,0 +1,108 @@
+"""What OVMS accepts and refuses of graphs and configuration files, case by case, and the graphs that its exporter writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from calculators.image_gen.graph_text import graph_text
+from calculators.image_gen.recognise import is_image_model
+from graph_runtime import GraphError, Plan, parse_graph_config
+from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
+from graph_runtime.config import find_options, read_graph
+from server.config_file import read_config_file
+from server.graph_checks import graph_problems
+from server.graph_queue import read_graph_queue
+from server.settings import SettingsError
+
+CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "ovms_cases.json").read_text(encoding="utf-8"))[
+    "cases"
+]
+
+
+def cases(kind: str, has: Callable[[dict[str, Any]], bool] = lambda case: True) -> pytest.MarkDecorator:
+    chosen = [case for case in CASES if case["kind"] == kind and has(case)]
+    assert chosen
+    return pytest.mark.parametrize("case", chosen, ids=lambda case: case["id"])
+
+
+# ---- graphs
+
+NODES: Final = {
+    "": "",
+    "PythonExecutorCalculator with LOOPBACK": """node { name: "py" calculator: "PythonExecutorCalculator"
+        input_stream: "LOOPBACK:loopback" input_stream: "OVMS_PY_TENSOR:in" output_stream: "OVMS_PY_TENSOR:out" }""",
+    "HttpLLMCalculator with LLM_NODE_EXECUTION_CONTEXTS:llm_ctx": """node { name: "llm" calculator: "HttpLLMCalculator"
+        input_side_packet: "LLM_NODE_RESOURCES:llm" input_side_packet: "LLM_NODE_EXECUTION_CONTEXTS:llm_ctx" }""",
+}
+"""The graphs that the cases describe in words."""
+
+
+@cases("graph_queue_directive")
+def test_the_size_of_the_graph_queue(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    for name, value in case.get("env", {}).items():
+        monkeypatch.setenv(name, value)
+    text = f"{case['input']['directive']}\n{NODES[case.get('graph', '')]}"
+    queue = read_graph_queue(read_graph(text, keep_problems=True))
+    assert bool(queue.problems) == (case["expect"]["result"] == "reject")
+    if "queue_size" in case["expect"]:
+        assert queue.size == case["expect"]["queue_size"]
+
+
+@cases("graph_definition")
+def test_streams_of_a_graph(case: dict[str, Any]) -> None:
+    """Whether a graph with these streams is refused, be it as MediaPipe does it or as a server does."""
+    lines = [f'{field}: "{entry}"' for field in ("input_stream", "output_stream") for entry in case["input"][field]]
+    outputs = [f'output_stream: "{entry}"' for entry in dict.fromkeys(case["input"]["output_stream"])]
+    inputs = [f'input_stream: "{entry}"' for entry in case["input"]["input_stream"]]
+    text = "\n".join(lines) + f'\nnode {{ calculator: "PassThroughCalculator" {" ".join(inputs + outputs[:1])} }}'
+    problems = graph_problems(read_graph(text))
+    if not problems:
+        with pytest.raises(GraphError):
+            Plan(text)
+
+
+@cases("graph_export", has=lambda case: case["expect"]["result"] == "accept")
+def test_graphs_are_written_as_the_exporter_writes_them(case: dict[str, Any]) -> None:
+    expect = case["expect"]
+    options = ImageGenCalculatorOptions(**expect["options"])
+    text = graph_text(options)
+    for line, expected in zip(text.splitlines(), expect["header"], strict=False):
+        assert line.startswith(expected.partition("<")[0])
+    config = parse_graph_config(text)
+    (node,) = config.node
+    skeleton = expect["skeleton"]
+    assert list(config.input_stream) == [skeleton["graph_input_stream"]]
+    assert list(config.output_stream) == [skeleton["graph_output_stream"]]
+    for field, value in skeleton["node"].items():
+        if field != "options_type":
+            written = getattr(node, field)
+            assert written == value or list(written) == [value]
+    assert node.node_options[0].type_url.endswith(f"/{skeleton['node']['options_type']}")
+    assert find_options(node, ImageGenCalculatorOptions) == options
+
+
+# ---- files
+
+
+@cases("config_schema")
+def test_configuration_files(case: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(case["input"]))
+    if case["expect"]["result"] == "accept":
+        read_config_file(path)
+    else:
+        with pytest.raises(SettingsError):
+            read_config_file(path)
+
+
+@cases("task_detect", has=lambda case: case["expect"].get("task") == "image_generation")
+def test_folders_of_image_models_are_recognised(case: dict[str, Any], tmp_path: Path) -> None:
+    for name, content in case["input"].items():
+        (tmp_path / name).write_text(json.dumps(content))
+    assert is_image_model(tmp_path)
