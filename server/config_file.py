@@ -41,7 +41,7 @@ _TOP_WITHOUT_EFFECT: Final = {
     "pipeline_config_list": "pipelines of classic models are not served; write a graph.pbtxt",
     "custom_node_library_config_list": "pipelines of classic models are not served; write a graph.pbtxt",
     "custom_loader_config_list": "graphs need no loaders",
-    "monitoring": "flags say what is measured",
+    "monitoring": "what is measured is no matter of this file",
 }
 _PATHS: Final = ("base_path", "graph_path", "subconfig")
 _FOR_MADE_GRAPHS: Final = ("target_device", "plugin_config")
