@@ -53,7 +53,7 @@ node: {
 PROGRAM = """
 import sys
 from server.cli import main
-code = main(["serve", "--rest_port", "0", "--models", sys.argv[1]])
+code = main(["serve", "--rest_port", "0", "--shutdown_grace_s", "0.5", "--models", sys.argv[1]])
 loaded = [name for name in sys.modules if name.partition(".")[0] in ("openvino", "openvino_genai", "openvino_tokenizers")]
 assert not loaded, loaded
 sys.exit(code)
