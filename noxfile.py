@@ -75,6 +75,13 @@ def reload(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def schemathesis(session: nox.Session) -> None:
+    """Requests made of /openapi.json, to a real server: ``nox -s schemathesis -- --seconds 300``."""
+    session.install("-e", ".[serve]", "schemathesis>=4.32")
+    session.run("python", "-m", "tests.load.openapi", *session.posargs)
+
+
+@nox.session(default=False)
 def deploy(session: nox.Session) -> None:
     """The container files: linters, and whether they fit the server."""
     session.install(

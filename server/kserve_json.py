@@ -162,9 +162,16 @@ def _parse(text: bytes) -> dict[str, Any]:
 
 
 def _keys(parsed: Any) -> int:
-    if isinstance(parsed, dict):
-        return len(parsed) + sum(_keys(each) for each in parsed.values() if isinstance(each, (dict, list)))
-    return sum(map(_keys, parsed)) if parsed and isinstance(parsed[0], dict) else 0
+    """All keys of all objects, but those in lists that begin with something else: the elements of tensors are not looked at."""
+    count, rest = 0, [parsed]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict):
+            count += len(value)
+            rest.extend(value.values())
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            rest.extend(value)
+    return count
 
 
 def _entries(parsed: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

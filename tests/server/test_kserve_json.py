@@ -32,6 +32,9 @@ PARAMETERS = st.dictionaries(
     max_size=2,
 )
 DATA = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4), max_leaves=12)
+ANYTHING = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+)
 INPUT = st.fixed_dictionaries(
     {},
     optional={
@@ -56,12 +59,20 @@ REQUEST = st.fixed_dictionaries(
 )
 
 
-@given(body=REQUEST | DATA, behind=st.binary(max_size=40), header=st.booleans())
+@given(body=REQUEST | ANYTHING, behind=st.binary(max_size=40), header=st.booleans())
 def test_any_json_is_a_request_or_a_refusal(body: Any, behind: bytes, header: bool) -> None:
     text = json.dumps(body).encode()
     with suppress(RequestError):
         head, binary = split_body(text + behind, str(len(text)) if header else None)
         packets_of(INTERFACE, read_request(head, binary, "m", "").request)
+
+
+def test_objects_and_numbers_in_one_list_and_deep_ones_are_no_fault_of_the_server() -> None:
+    for more in ('[{"a": 1}, 1.5, "b", null]', '{"a":' * 1000 + "1" + "}" * 1000):
+        with suppress(RequestError):
+            assert read_request(f'{{"inputs": [], "more": {more}}}'.encode(), memoryview(b""), "m", "").ignored == [
+                "more"
+            ]
 
 
 @given(
