@@ -25,8 +25,10 @@ sys.path.pop(0)  # this folder, in which this file would stand in for the standa
 import argparse
 import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -74,7 +76,7 @@ def running(command: Sequence[str], port: int) -> Iterator[str]:
     """A server process, once it gives the request back; its URL."""
     url = f"http://127.0.0.1:{port}{INFER}"
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             deadline = time.monotonic() + PATIENCE_S
             while not answers(url):
@@ -85,7 +87,11 @@ def running(command: Sequence[str], port: int) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(PATIENCE_S)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # LitServe leaves its workers behind
+            process.wait()
 
 
 def answers(url: str) -> bool:
