@@ -9,6 +9,7 @@ import hmac
 import ipaddress
 import socket
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -196,6 +197,7 @@ def _same_origin(request: web.Request, origin: str) -> bool:
         return False
 
 
+@lru_cache  # most requests name one of few hosts
 def _is_local(host: str) -> bool:
     try:
         name = (URL(f"http://{host}").host or "").lower()

@@ -48,6 +48,8 @@ class Handle:
     aliases: tuple[str, ...] = ()
     """Further names under which requests may ask for it: those of its LoRA adapters."""
     limits: Limits = field(default_factory=Limits)
+    nonblocking: bool = False
+    """Whether its runs take microseconds and wait for nothing, so that they can be made at once (``Plan.nonblocking``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,15 @@ class Backend(Protocol):
             GraphError: the run failed.
             RunCancelledError: as ``run``.
             Exception: whatever ``feeds`` raised.
+        """
+        ...
+
+    def run_now(self, handle: Handle, request: RunRequest) -> list[Event]:
+        """Run a graph whose handle is ``nonblocking`` here and now, and give all its output packets.
+
+        Raises:
+            GraphError: the run failed.
+            StoppedError: nothing is run any more.
         """
         ...
 

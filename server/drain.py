@@ -11,8 +11,8 @@ The order of a shutdown (``server.serve``)::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 
 class Drain:
@@ -35,17 +35,16 @@ class Drain:
         """How many requests are being answered."""
         return self._inside
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """While the body runs, a request is being answered."""
+    def enter(self) -> None:
+        """A request is being answered; ``leave`` has to follow."""
         self._inside += 1
         self._empty.clear()
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._empty.set()
+
+    def leave(self) -> None:
+        """It has been answered, or its client has left."""
+        self._inside -= 1
+        if not self._inside:
+            self._empty.set()
 
     async def wait_empty(self, at_most_s: float) -> bool:
         """Return when no request is being answered any more, or after so many seconds; whether all were answered."""

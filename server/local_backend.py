@@ -83,13 +83,26 @@ class LocalBackend:
         )
         runs, limits = _limits(spec, bound, resources.at_once, self._settings)
         interface = interface_of(plan, resources.side_packets)
-        handle = Handle(spec.name, next(self._keys), interface, resources.aliases(), limits)
+        handle = Handle(spec.name, next(self._keys), interface, resources.aliases(), limits, plan.nonblocking)
         self._loaded[handle.key] = Loaded(spec.name, plan, resources, runs)
         return handle
 
     def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Run; see ``_lead``."""
-        return self._lead(LocalRun, handle, request)
+        return self._at_once(handle, request) if handle.nonblocking else self._lead(LocalRun, handle, request)
+
+    def run_now(self, handle: Handle, request: RunRequest) -> list[Event]:
+        """Run in this thread: sooner done than handed to another."""
+        self._refuse_if_stopped()
+        return run_at_once(self._loaded[handle.key], request)
+
+    async def _at_once(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
+        for event in self.run_now(handle, request):
+            yield event
+
+    def _refuse_if_stopped(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped.with_traceback(None)  # one object for all: it must not collect their tracebacks
 
     def converse(
         self, handle: Handle, request: RunRequest, feeds: AsyncIterator[Feed | Refused]
@@ -101,21 +114,15 @@ class LocalBackend:
         self, kind: Callable[[Loaded, RunRequest], LocalRun], handle: Handle, request: RunRequest
     ) -> AsyncGenerator[Any, None]:
         """Wait for a free slot, then run; the slot is free again when the run has really ended."""
-        if self._stopped is not None:
-            raise self._stopped.with_traceback(None)  # one object for all: it must not collect their tracebacks
-        loaded = self._loaded[handle.key]
-        if loaded.nonblocking and kind is LocalRun:  # sooner done than handed to a thread
-            for packet in run_at_once(loaded, request):
-                yield packet
-            return
-        run = kind(loaded, request)
+        self._refuse_if_stopped()
+        run = kind(self._loaded[handle.key], request)
         self._runs.add(run)
         run.loaded.add(run)
         timer = asyncio.create_task(self._end_in_time(run)) if request.timeout_s else None
         try:
             try:
                 await run.wait_for(run.loaded.slots)
-                await run.wait_for(self._slots.of(loaded.name))
+                await run.wait_for(self._slots.of(run.loaded.name))
             except BaseException:
                 self._forget(run)
                 raise

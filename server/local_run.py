@@ -22,7 +22,6 @@ class Loaded:
         self.name = name
         self.plan = plan
         self.resources = resources
-        self.nonblocking = plan.nonblocking
         self.slots = asyncio.Semaphore(runs_at_once)
         self.runs: set[LocalRun] = set()
         self.idle = asyncio.Event()

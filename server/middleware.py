@@ -33,13 +33,6 @@ _access_log = logging.getLogger("graph_runtime.access")
 _log = logging.getLogger("graph_runtime.server")
 
 
-@web.middleware
-async def give_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take the caller's ``x-request-id`` if it is a plain one, else make one."""
-    request[REQUEST_ID] = request_id(request.headers.get("x-request-id", ""))
-    return await handler(request)
-
-
 def request_id(given: str) -> str:
     """The id of a request: what its client calls it, if that is a plain word, else a new one."""
     return given if _VALID_ID.fullmatch(given) else _new_id()
@@ -63,16 +56,15 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 
 @web.middleware
-async def count_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Know of every request until its answer is made, so that a shutdown can wait for it."""
-    with request.app[DRAIN].request():
-        return await handler(request)
+async def follow_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """From arrival to answer: an id, a place in the count that a shutdown waits for, a line in the access log.
 
-
-@web.middleware
-async def log_access(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Write one line per request."""
-    started = time.perf_counter()
+    The id is the caller's ``x-request-id`` if that is a plain one.
+    """
+    app, started = request.app, time.perf_counter()
+    request[REQUEST_ID] = request_id(request.headers.get("x-request-id", ""))
+    drain, metrics = app[DRAIN], app[METRICS]
+    drain.enter()
     status = 500
     try:
         response = await handler(request)
@@ -82,7 +74,7 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
         status = _CLIENT_LEFT
         raise
     finally:
-        metrics = request.app[METRICS]
+        drain.leave()
         if metrics is not None:
             metrics.answered(request, status)
         level = logging.DEBUG if request.rel_url.raw_path.startswith(_PROBES) else logging.INFO
@@ -107,8 +99,18 @@ def _write_access(level: int, request: web.Request, status: int, ms: float) -> N
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn an exception into an answer; what the client is not told goes to the log, with its traceback."""
+    """Let a request through if it may come in, and turn an exception into an answer.
+
+    What the client is not told goes to the log, with its traceback.
+    """
     try:
+        access = request.app[ACCESS]
+        answer = access.preflight(request)
+        if answer is not None:
+            return answer
+        access.check_page(request)
+        if access.key_needed and not access.is_open(request.match_info.handler):
+            access.check_key(request.headers.get("Authorization"))
         return await handler(request)
     except ConnectionError:
         raise  # the client has gone: aiohttp drops the connection, there is nobody to answer
@@ -128,18 +130,5 @@ def _speaks_kserve(request: web.Request) -> bool:
     return request.path == root or request.path.startswith(f"{root}/")
 
 
-@web.middleware
-async def check_access(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a request through if it may come in."""
-    access = request.app[ACCESS]
-    answer = access.preflight(request)
-    if answer is not None:
-        return answer
-    access.check_page(request)
-    if not access.is_open(request.match_info.handler):
-        access.check_key(request.headers.get("Authorization"))
-    return await handler(request)
-
-
-MIDDLEWARES: tuple[Middleware, ...] = (count_requests, give_request_id, log_access, answer_errors, check_access)
-"""From the outside to the inside."""
+MIDDLEWARES: tuple[Middleware, ...] = (follow_request, answer_errors)
+"""From the outside to the inside; few, since each one costs every request some microseconds."""
