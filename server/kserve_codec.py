@@ -129,19 +129,22 @@ _PARAMETERS: Final[Mapping[PacketKind, tuple[type, ...]]] = {
 }
 
 
-async def unary_response(
-    interface: GraphInterface, request: InferRequest, events: AsyncGenerator[Event, None]
-) -> InferResponse:
-    """The answer of a run to one request: the first packet of each output; the run has ended when it returns.
+async def first_of_each(events: AsyncGenerator[Event, None]) -> dict[str, Event]:
+    """The first packet of each output of a run, by stream; the run has ended when it returns."""
+    first: dict[str, Event] = {}
+    async with aclosing(events):
+        async for event in events:
+            first.setdefault(event.stream, event)
+    return first
+
+
+def unary_response(interface: GraphInterface, request: InferRequest, first: Mapping[str, Event]) -> InferResponse:
+    """The answer of a run to one request, from the first packet of each output.
 
     Raises:
         RequestError: 500 ``no_output``; an output that was asked for has no packet.
         GraphAnswerError: a packet cannot be sent.
     """
-    first: dict[str, Event] = {}
-    async with aclosing(events):
-        async for event in events:
-            first.setdefault(event.stream, event)
     asked = [output.name for output in request.outputs] or [port.name for port in interface.outputs]
     missing = [name for name in asked if name not in first]
     if missing and not any(isinstance(event.value, InferResponse) for event in first.values()):

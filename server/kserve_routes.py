@@ -13,18 +13,17 @@ from typing import Any, Final
 from aiohttp import web
 
 from calculators.http_payload import RequestError
-from calculators.kserve_payload import InferResponse
 from server.arrival import asked_timeout_s
-from server.backend import Handle, Origin, RunRequest
+from server.backend import Event, Handle, Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
 from server.interface import PacketKind
 from server.keys import ADMISSION, KSERVE_ROUTE, METRICS, MODEL, REQUEST_ID, SERVABLES, SETTINGS
-from server.kserve_codec import VERSION, GraphInputs, metadata_of, packets_of, unary_response
-from server.kserve_json import HEADER_LENGTH, Forms, ReadRequest, read_request, split_body, write_response
+from server.kserve_codec import VERSION, GraphInputs, first_of_each, metadata_of, packets_of, unary_response
+from server.kserve_json import HEADER_LENGTH, ReadRequest, read_request, split_body, write_response
 from server.kserve_models import can_be_used, describe_server, index_of
 from server.metrics import counted_question, counted_rejections
-from server.payload import base_url, read_body
+from server.payload import base_url, body_at_hand, read_body
 from server.replies import ignored_header
 from server.servables import State
 
@@ -80,8 +79,13 @@ async def infer(request: web.Request) -> web.StreamResponse:
     app = request.app
     name, version = _asked(request)
     settings, admission, servables = app[SETTINGS], app[ADMISSION], app[SERVABLES]
-    request[MODEL] = servables.find(name).name
+    servable = servables.find(name)
+    request[MODEL] = servable.name
     limits = {"allowed_s": settings.request_timeout_s, "asked_s": asked_timeout_s(request.headers)}
+    if servable.handle is not None and servable.handle.nonblocking:
+        at_hand = body_at_hand(request, settings)
+        if at_hand is not None and len(at_hand) < _LARGE_JSON_BYTES:
+            return _infer_now(request, servable.handle, at_hand, name, version)
     async with AsyncExitStack() as held:
         held.enter_context(cancel_when_client_leaves(request))
         with admission.arriving(request[REQUEST_ID], **limits) as arrival:
@@ -103,8 +107,27 @@ async def infer(request: web.Request) -> web.StreamResponse:
             timestamp=inputs.timestamp or 0,
             origin=_ORIGIN,
         )
-        response = await unary_response(handle.interface, read.request, admission.run(handle, run))
-    return await _answer(request, response, read.forms, [*read.ignored, *inputs.ignored])
+        first = await first_of_each(admission.run(handle, run))
+    response = unary_response(handle.interface, read.request, first)
+    if sum(len(tensor.data) for tensor in response.outputs) < _LARGE_JSON_BYTES:
+        written = write_response(response, read.forms)
+    else:
+        written = await asyncio.to_thread(write_response, response, read.forms)
+    return _answer(request, *written, [*read.ignored, *inputs.ignored])
+
+
+def _infer_now(request: web.Request, handle: Handle, body: bytes, name: str, version: str) -> web.Response:
+    """The same where nothing has to be waited for: so nobody can cancel the request meanwhile, and no version be unloaded."""
+    app, request_id = request.app, request[REQUEST_ID]
+    with counted_rejections(app[METRICS], handle.name, _ORIGIN):
+        text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
+        read, inputs = _read(handle, text, binary, name, version, _base_url(request, handle))
+    run = RunRequest(request_id, inputs.values, inputs.side_packets, timestamp=inputs.timestamp or 0, origin=_ORIGIN)
+    first: dict[str, Event] = {}
+    for event in app[ADMISSION].run_now(handle, run):
+        first.setdefault(event.stream, event)
+    response = unary_response(handle.interface, read.request, first)
+    return _answer(request, *write_response(response, read.forms), [*read.ignored, *inputs.ignored])
 
 
 def _read(
@@ -114,14 +137,9 @@ def _read(
     return read, packets_of(handle.interface, read.request, base_url=address)
 
 
-async def _answer(
-    request: web.Request, response: InferResponse, forms: Forms, ignored: list[str]
-) -> web.StreamResponse:
+def _answer(request: web.Request, body: bytes, size: int | None, ignored: list[str]) -> web.Response:
+    """The HTTP answer with a body whose first ``size`` bytes are JSON; all of it where that is None."""
     headers: dict[str, Any] = ignored_header(ignored) if ignored else {}
-    if sum(len(tensor.data) for tensor in response.outputs) < _LARGE_JSON_BYTES:
-        body, size = write_response(response, forms)
-    else:
-        body, size = await asyncio.to_thread(write_response, response, forms)
     if size is not None:
         headers[HEADER_LENGTH] = str(size)
     answer = web.Response(

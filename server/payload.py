@@ -190,17 +190,11 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
     Raises:
         RequestError: 413; it is larger than ``max_body_bytes``. 408; it took longer than ``body_timeout_s`` to arrive.
     """
-    # Not request.read(): its limit is that of the application at the root, and we may be mounted in another one's.
     limit = settings.max_body_bytes
-    too_large = RequestError(
-        f"The body is larger than {limit} bytes, the most that this server reads.", status=413, code="request_too_large"
-    )
     if (request.content_length or 0) > limit:
-        raise too_large
-    if request.content.is_eof():  # most bodies are there at once
-        body = request.content.read_nowait()
-        if len(body) > limit:
-            raise too_large
+        raise _too_large(limit)
+    body = body_at_hand(request, settings)
+    if body is not None:
         return body
     chunks, size = [], 0
     try:
@@ -209,7 +203,7 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > limit:
-                    raise too_large
+                    raise _too_large(limit)
     except TimeoutError:
         raise RequestError(
             f"The body took longer than {settings.body_timeout_s:g} seconds to arrive; {size} bytes of it came.",
@@ -217,6 +211,27 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
             code="body_timeout",
         ) from None
     return b"".join(chunks)
+
+
+def body_at_hand(request: web.Request, settings: Settings) -> bytes | None:
+    """The body of a request if all of it has arrived already, as most have; else None, and nothing is read.
+
+    Raises:
+        RequestError: 413; it is larger than ``max_body_bytes``.
+    """
+    # Not request.read(): its limit is that of the application at the root, and we may be mounted in another one's.
+    if not request.content.is_eof():
+        return None
+    body = request.content.read_nowait()
+    if len(body) > settings.max_body_bytes:
+        raise _too_large(settings.max_body_bytes)
+    return body
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(
+        f"The body is larger than {limit} bytes, the most that this server reads.", status=413, code="request_too_large"
+    )
 
 
 def _refuse(message: str, code: str, param: str | None = None) -> NoReturn:

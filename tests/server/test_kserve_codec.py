@@ -26,7 +26,15 @@ from graph_runtime import (
 from graph_runtime.packet import FLOAT_VECTOR, INT64
 from server.backend import Event
 from server.interface import GraphInterface, PacketKind, Port, interface_of
-from server.kserve_codec import GraphInputs, metadata_of, packets_of, response_of, tensor_of, unary_response
+from server.kserve_codec import (
+    GraphInputs,
+    first_of_each,
+    metadata_of,
+    packets_of,
+    response_of,
+    tensor_of,
+    unary_response,
+)
 from server.replies import GraphAnswerError
 
 TYPES: dict[str, Any] = {
@@ -385,7 +393,7 @@ def array(*numbers: float) -> NDArray[Any]:
 
 async def test_an_answer_has_the_first_packet_of_each_output_in_the_order_of_the_graph() -> None:
     events = run(Event("out1", array(1), 4), Event("out0", array(0), 4), Event("out0", array(9), 5))
-    found = await unary_response(passing("", ""), asking(), events)
+    found = unary_response(passing("", ""), asking(), await first_of_each(events))
     assert (found.model_name, found.model_version, found.id) == ("m", "1", "7")
     assert found.parameters == {"OVMS_MP_TIMESTAMP": 4}
     assert [(each.name, each.array().tolist()) for each in found.outputs] == [("out0", [0]), ("out1", [1])]
@@ -393,21 +401,23 @@ async def test_an_answer_has_the_first_packet_of_each_output_in_the_order_of_the
 
 async def test_an_answer_has_the_outputs_that_were_asked_for() -> None:
     events = run(Event("out1", array(1), 4), Event("out0", array(0), 4))
-    found = await unary_response(passing("", ""), asking(outputs=("out1",)), events)
+    found = unary_response(passing("", ""), asking(outputs=("out1",)), await first_of_each(events))
     assert [each.name for each in found.outputs] == ["out1"]
 
 
 async def test_an_output_without_a_packet_is_named() -> None:
     with pytest.raises(RequestError, match="gave no packet on 'out1'") as caught:
-        await unary_response(passing("", ""), asking(), run(Event("out0", array(0), 4)))
+        unary_response(passing("", ""), asking(), await first_of_each(run(Event("out0", array(0), 4))))
     assert (caught.value.status, caught.value.code) == (500, "no_output")
-    only = await unary_response(passing("", ""), asking(outputs=("out0",)), run(Event("out0", array(0), 4)))
+    only = unary_response(
+        passing("", ""), asking(outputs=("out0",)), await first_of_each(run(Event("out0", array(0), 4)))
+    )
     assert len(only.outputs) == 1
 
 
 async def test_a_packet_that_is_no_tensor_is_the_graphs_fault() -> None:
     with pytest.raises(GraphAnswerError, match='output stream "out0": a dict cannot be sent as a tensor'):
-        await unary_response(passing(""), asking(), run(Event("out0", {}, 0)))
+        unary_response(passing(""), asking(), await first_of_each(run(Event("out0", {}, 0))))
 
 
 # ---- metadata

@@ -71,6 +71,9 @@ class FakeBackend:
         raise NotImplementedError
         yield
 
+    def run_now(self, handle: Handle, request: RunRequest) -> list[Event]:
+        raise NotImplementedError
+
     async def converse(
         self, handle: Handle, request: RunRequest, feeds: AsyncIterator[Feed | Refused]
     ) -> AsyncGenerator[Event | Refused, None]:
