@@ -158,8 +158,11 @@ class Calls:
                 done = await work(call)
             else:
                 self._app[ACCESS].check_key(call.metadata.get("authorization"))
-                with self._app[DRAIN].request():
+                self._app[DRAIN].enter()
+                try:
                     done = await work(call)
+                finally:
+                    self._app[DRAIN].leave()
             status = grpc.StatusCode.OK
             context.set_trailing_metadata(tuple(call.trailers.items()))
             return done

@@ -19,7 +19,7 @@ from server.arrival import Arrival
 from server.backend import Handle, Origin, RunRequest
 from server.grpc_calls import Call, Calls
 from server.keys import ADMISSION, CLOCK, DRAIN, METRICS, SERVABLES, SETTINGS
-from server.kserve_codec import GraphInputs, metadata_of, packets_of, side_packets_of, unary_response
+from server.kserve_codec import GraphInputs, first_of_each, metadata_of, packets_of, side_packets_of, unary_response
 from server.kserve_messages import parameters_of, request_of, response_message
 from server.kserve_models import can_be_used, describe_server, index_of
 from server.kserve_stream import LARGE_BYTES, Stream
@@ -101,7 +101,8 @@ class _Service:
                 timestamp=inputs.timestamp or 0,
                 origin=_INFER,
             )
-            response = await unary_response(handle.interface, request, self._app[ADMISSION].run(handle, run))
+            first = await first_of_each(self._app[ADMISSION].run(handle, run))
+        response = unary_response(handle.interface, request, first)
         call.trailers |= ignored_header(inputs.ignored)
         if sum(len(tensor.data) for tensor in response.outputs) < LARGE_BYTES:
             return response_message(response)
