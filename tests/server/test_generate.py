@@ -125,6 +125,18 @@ def test_several_pictures_get_numbers_and_seeds_and_replace_files_only_when_aske
 
 
 @pytest.mark.model
+def test_a_model_folder_needs_no_graph(tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    for part in (bundled_models_dir() / "shapes").iterdir():
+        if part.suffix != ".pbtxt":
+            (tmp_path / "bare" / part.name).symlink_to(part)
+    steady = ("--seed", "7", "--steps", "10", "--guidance", "3.5")
+    done = _generate(RED_ON_BLUE, "-o", "x.png", "--model", "bare", *steady, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert _is_red_on_blue((tmp_path / "x.png").read_bytes())
+
+
+@pytest.mark.model
 def test_a_picture_is_drawn_from_another_one_and_into_a_mask(tmp_path: Path) -> None:
     steady = ("--seed", "7", "--steps", "10", "--guidance", "3.5")
     assert _generate(RED_ON_BLUE, "-o", "circle.jpg", *steady, cwd=tmp_path).returncode == 0
