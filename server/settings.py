@@ -12,10 +12,9 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from server.metric_families import FAMILIES, NOT_FOR_GRAPHS
+from server import setting_values as read
 
 ENVIRONMENT_PREFIX = "GRAPH_RUNTIME_"
-LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 MIB = 1024 * 1024
 MODELS, NETWORK, SECURITY, LIMITS, SHUTDOWN, IMAGES, LOGGING = GROUPS = (
     "Models",
@@ -27,122 +26,10 @@ MODELS, NETWORK, SECURITY, LIMITS, SHUTDOWN, IMAGES, LOGGING = GROUPS = (
     "Logging and metrics",
 )
 """The groups of ``--help``, in its order."""
-MOST_UPLOAD_PIXELS = 64_000_000
 
 
 class SettingsError(ValueError):
     """A flag or an environment variable has a value that cannot be used; the text names it."""
-
-
-def _port(text: str) -> int:
-    number = _whole(text)
-    if not 0 <= number <= 65535:
-        raise ValueError(f"{text!r} is not a port; give a number from 0 (any free port) to 65535")
-    return number
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a whole number") from None
-
-
-def _positive(text: str) -> int:
-    number = _whole(text)
-    if number < 1:
-        raise ValueError(f"{text!r} is too small; give 1 or more")
-    return number
-
-
-def _from_zero(text: str) -> int:
-    number = _whole(text)
-    if number < 0:
-        raise ValueError(f"{text!r} is too small; give 0 or more")
-    return number
-
-
-def _pixels(text: str) -> int:
-    number = _positive(text)
-    if number > MOST_UPLOAD_PIXELS:
-        raise ValueError(f"{text!r} is too large; lanes decode pictures of {MOST_UPLOAD_PIXELS} pixels at most")
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise ValueError(f"{text!r} is not a number of seconds; give 0 or more")
-    return number
-
-
-def _boolean(text: str) -> bool:
-    words = {"true": True, "1": True, "false": False, "0": False}
-    if text.lower() not in words:
-        raise ValueError(f"{text!r} is neither true nor false")
-    return words[text.lower()]
-
-
-def _log_level(text: str) -> str:
-    if text.upper() not in LOG_LEVELS:
-        raise ValueError(f"{text!r} is not a log level; give one of {', '.join(LOG_LEVELS)}")
-    return text.upper()
-
-
-def _log_format(text: str) -> str:
-    if text not in ("text", "json"):
-        raise ValueError(f"{text!r} is not a log format; give text or json")
-    return text
-
-
-def _name(text: str) -> str:
-    if not text.strip():
-        raise ValueError("the name is empty; give the one that requests will use")
-    return text
-
-
-def _addresses(text: str) -> tuple[str, ...]:
-    addresses = _words(text)
-    if not addresses:
-        raise ValueError(
-            "the address is empty; give one such as 127.0.0.1, or 0.0.0.0 for every network of this machine"
-        )
-    return addresses
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(each.strip() for each in text.split(",") if each.strip())
-
-
-def _key(text: str) -> str:
-    return text.rstrip()
-
-
-def _files(text: str) -> tuple[Path, ...]:
-    return tuple(Path(each.strip()) for each in text.split(",") if each.strip())
-
-
-def _families(text: str) -> tuple[str, ...]:
-    names = tuple(each.strip() for each in text.split(",") if each.strip())
-    for name in names:
-        if name not in FAMILIES and name not in NOT_FOR_GRAPHS:
-            near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(FAMILIES)}"
-            raise ValueError(f"{name!r} is not a family of metrics; {hint}")
-    return names
-
-
-def _channel_arguments(text: str) -> tuple[tuple[str, str | int], ...]:
-    found: list[tuple[str, str | int]] = []
-    for each in _words(text):
-        name, equals, value = each.partition("=")
-        if not (name and equals and value):
-            raise ValueError(f"{each!r} is no NAME=VALUE, such as grpc.max_concurrent_streams=16")
-        found.append((name, int(value) if value.lstrip("-").isdecimal() else value))
-    return tuple(found)
 
 
 def _about(
@@ -213,7 +100,7 @@ class Settings:
     model_name: str | None = field(
         default=None,
         metadata=_about(
-            "its name in requests (default: that of its folder)", _name, "NAME", MODELS, source="model_path"
+            "its name in requests (default: that of its folder)", read.name, "NAME", MODELS, source="model_path"
         ),
     )
     config_path: Path | None = field(
@@ -231,7 +118,7 @@ class Settings:
         default=(),
         metadata=_about(
             ".proto files, or descriptor sets, with the options messages of your own calculators",
-            _files,
+            read.files,
             "FILE[,FILE...]",
             MODELS,
         ),
@@ -241,79 +128,9 @@ class Settings:
         metadata=_about(
             "changed graphs, model files and config.json are taken up when they have been still for so long; 0 takes them up "
             "on POST /v1/config/reload alone",
-            _seconds,
+            read.seconds,
             "SECONDS",
             MODELS,
-        ),
-    )
-    rest_port: int = field(
-        default=8000, metadata=_about("TCP port for HTTP; 0 takes any free one", _port, "PORT", NETWORK)
-    )
-    rest_bind_address: tuple[str, ...] = field(
-        default=("127.0.0.1",),
-        metadata=_about(
-            "addresses to listen on; 0.0.0.0 opens the server to the network: give an API key then, and TLS",
-            _addresses,
-            "ADDRESS[,ADDRESS...]",
-            NETWORK,
-        ),
-    )
-    grpc_port: int = field(
-        default=0,
-        metadata=_about(
-            "TCP port for gRPC (KServe v2, health checks, reflection); 0 leaves it off",
-            _port,
-            "PORT",
-            NETWORK,
-            flags=(
-                "port",
-            ),  # OVMS's name. Kubernetes gives GRAPH_RUNTIME_PORT to every pod beside a service of our name
-        ),
-    )
-    grpc_bind_address: tuple[str, ...] = field(
-        default=("127.0.0.1",),
-        metadata=_about("addresses to listen on for gRPC", _addresses, "ADDRESS[,ADDRESS...]", NETWORK),
-    )
-    grpc_channel_arguments: tuple[tuple[str, str | int], ...] = field(
-        default=(),
-        metadata=_about(
-            "further settings of the gRPC library, such as grpc.max_concurrent_streams=16",
-            _channel_arguments,
-            "NAME=VALUE[,...]",
-            NETWORK,
-        ),
-    )
-    log_level: str = field(
-        default="INFO", metadata=_about(f"how much to log: {', '.join(LOG_LEVELS)}", _log_level, "LEVEL", LOGGING)
-    )
-    log_format: str = field(
-        default="text", metadata=_about("text for people, or json: an object a line", _log_format, "text|json", LOGGING)
-    )
-    max_body_bytes: int = field(
-        default=64 * MIB, metadata=_about("largest request body that is read", _positive, "BYTES", LIMITS)
-    )
-    body_timeout_s: float = field(
-        default=300.0,
-        metadata=_about(
-            "how long the body of a request may take to arrive; 0 sets no limit", _seconds, "SECONDS", LIMITS
-        ),
-    )
-    run_threads: int = field(
-        default=64,
-        metadata=_about("graph runs at the same time, in all", _positive, "N", LIMITS, aliases=("rest_workers",)),
-    )
-    runs_per_servable: int = field(
-        default=16,
-        metadata=_about("graph runs at the same time, of one graph; more requests wait", _positive, "N", LIMITS),
-    )
-    queue_size: int | None = field(
-        default=None,
-        metadata=_about(
-            "requests of one graph that may wait; further ones are refused with 429 and told when to come again (default: 16 "
-            "for each that is worked on at the same time)",
-            _from_zero,
-            "N",
-            LIMITS,
         ),
     )
     cache_dir: Path | None = field(
@@ -326,49 +143,48 @@ class Settings:
             MODELS,
         ),
     )
-    load_wait_s: float = field(
-        default=30.0,
-        metadata=_about("how long a request waits for a model that still loads", _seconds, "SECONDS", LIMITS),
+    rest_port: int = field(
+        default=8000, metadata=_about("TCP port for HTTP; 0 takes any free one", read.port, "PORT", NETWORK)
     )
-    request_timeout_s: float = field(
-        default=0.0,
+    rest_bind_address: tuple[str, ...] = field(
+        default=("127.0.0.1",),
         metadata=_about(
-            "how long a request may take, waiting included, before it is cancelled; 0 sets no limit",
-            _seconds,
-            "SECONDS",
-            LIMITS,
-            aliases=("request_timeout",),
+            "addresses to listen on; 0.0.0.0 opens the server to the network: give an API key then, and TLS",
+            read.addresses,
+            "ADDRESS[,ADDRESS...]",
+            NETWORK,
         ),
     )
-    max_upload_bytes: int = field(
-        default=50 * MIB,
-        metadata=_about("largest picture or mask that may be uploaded, as a file", _positive, "BYTES", IMAGES),
-    )
-    max_upload_pixels: int = field(
-        default=MOST_UPLOAD_PIXELS,
-        metadata=_about("largest picture or mask, as width times height", _pixels, "PIXELS", IMAGES),
-    )
-    image_store: Path | None = field(
-        default=None,
+    grpc_port: int = field(
+        default=0,
         metadata=_about(
-            "folder for the pictures of requests with response_format url, which are refused without one; it belongs to "
-            "this server alone",
-            Path,
-            "DIR",
-            IMAGES,
+            "TCP port for gRPC (KServe v2, health checks, reflection); 0 leaves it off",
+            read.port,
+            "PORT",
+            NETWORK,
+            flags=(
+                "port",
+            ),  # OVMS's name. Kubernetes gives GRAPH_RUNTIME_PORT to every pod beside a service of our name
         ),
     )
-    image_store_bytes: int = field(
-        default=1024 * MIB, metadata=_about("room for these pictures; the oldest go first", _positive, "BYTES", IMAGES)
+    grpc_bind_address: tuple[str, ...] = field(
+        default=("127.0.0.1",),
+        metadata=_about("addresses to listen on for gRPC", read.addresses, "ADDRESS[,ADDRESS...]", NETWORK),
     )
-    image_url_ttl_s: float = field(
-        default=3600.0, metadata=_about("how long these pictures can be fetched", _seconds, "SECONDS", IMAGES)
+    grpc_channel_arguments: tuple[tuple[str, str | int], ...] = field(
+        default=(),
+        metadata=_about(
+            "further settings of the gRPC library, such as grpc.max_concurrent_streams=16",
+            read.channel_arguments,
+            "NAME=VALUE[,...]",
+            NETWORK,
+        ),
     )
     trust_forwarded_headers: bool = field(
         default=False,
         metadata=_about(
             "whether a proxy in front sets X-Forwarded-Proto and X-Forwarded-Host, for the URLs of pictures",
-            _boolean,
+            read.boolean,
             "true|false",
             NETWORK,
         ),
@@ -386,7 +202,7 @@ class Settings:
     api_key: str | None = field(
         default=None,
         repr=False,  # never in a log
-        metadata=_about("the key itself", _key, "KEY", SECURITY, variables=("API_KEY",), flag=False),
+        metadata=_about("the key itself", read.key, "KEY", SECURITY, variables=("API_KEY",), flag=False),
     )
     tls_certificate_file: Path | None = field(
         default=None,
@@ -412,27 +228,68 @@ class Settings:
         metadata=_about(
             "web pages that may call the server from a browser, such as https://app.example.com; * for all (default: those of "
             "the server itself)",
-            _words,
+            read.words,
             "ORIGIN[,ORIGIN...]",
             SECURITY,
         ),
     )
     allowed_methods: tuple[str, ...] = field(
-        default=("*",), metadata=_about("methods that these pages may use", _words, "METHOD[,METHOD...]", SECURITY)
+        default=("*",), metadata=_about("methods that these pages may use", read.words, "METHOD[,METHOD...]", SECURITY)
     )
     allowed_headers: tuple[str, ...] = field(
-        default=("*",), metadata=_about("headers that these pages may send", _words, "HEADER[,HEADER...]", SECURITY)
+        default=("*",), metadata=_about("headers that these pages may send", read.words, "HEADER[,HEADER...]", SECURITY)
     )
     allow_credentials: bool = field(
         default=False,
-        metadata=_about("whether these pages may send cookies and the like", _boolean, "true|false", SECURITY),
+        metadata=_about("whether these pages may send cookies and the like", read.boolean, "true|false", SECURITY),
+    )
+    max_body_bytes: int = field(
+        default=64 * MIB, metadata=_about("largest request body that is read", read.positive, "BYTES", LIMITS)
+    )
+    body_timeout_s: float = field(
+        default=300.0,
+        metadata=_about(
+            "how long the body of a request may take to arrive; 0 sets no limit", read.seconds, "SECONDS", LIMITS
+        ),
+    )
+    run_threads: int = field(
+        default=64,
+        metadata=_about("graph runs at the same time, in all", read.positive, "N", LIMITS, aliases=("rest_workers",)),
+    )
+    runs_per_servable: int = field(
+        default=16,
+        metadata=_about("graph runs at the same time, of one graph; more requests wait", read.positive, "N", LIMITS),
+    )
+    queue_size: int | None = field(
+        default=None,
+        metadata=_about(
+            "requests of one graph that may wait; further ones are refused with 429 and told when to come again (default: 16 "
+            "for each that is worked on at the same time)",
+            read.from_zero,
+            "N",
+            LIMITS,
+        ),
+    )
+    load_wait_s: float = field(
+        default=30.0,
+        metadata=_about("how long a request waits for a model that still loads", read.seconds, "SECONDS", LIMITS),
+    )
+    request_timeout_s: float = field(
+        default=0.0,
+        metadata=_about(
+            "how long a request may take, waiting included, before it is cancelled; 0 sets no limit",
+            read.seconds,
+            "SECONDS",
+            LIMITS,
+            aliases=("request_timeout",),
+        ),
     )
     drain_delay_s: float = field(
         default=0.0,
         metadata=_about(
             "how long a server that was told to end (SIGTERM) goes on taking requests while it says that it is not ready, so that "
             "load balancers notice; 5 or more for Kubernetes",
-            _seconds,
+            read.seconds,
             "SECONDS",
             SHUTDOWN,
         ),
@@ -441,7 +298,7 @@ class Settings:
         default=60.0,
         metadata=_about(
             "how long requests may then go on, waiting ones too, before they are cancelled",
-            _seconds,
+            read.seconds,
             "SECONDS",
             SHUTDOWN,
         ),
@@ -450,24 +307,56 @@ class Settings:
         default=10.0,
         metadata=_about(
             "how long runs that were cancelled get to end, and then models to be unloaded",
-            _seconds,
+            read.seconds,
             "SECONDS",
             SHUTDOWN,
         ),
     )
+    max_upload_bytes: int = field(
+        default=50 * MIB,
+        metadata=_about("largest picture or mask that may be uploaded, as a file", read.positive, "BYTES", IMAGES),
+    )
+    max_upload_pixels: int = field(
+        default=read.MOST_UPLOAD_PIXELS,
+        metadata=_about("largest picture or mask, as width times height", read.pixels, "PIXELS", IMAGES),
+    )
+    image_store: Path | None = field(
+        default=None,
+        metadata=_about(
+            "folder for the pictures of requests with response_format url, which are refused without one; it belongs to "
+            "this server alone",
+            Path,
+            "DIR",
+            IMAGES,
+        ),
+    )
+    image_store_bytes: int = field(
+        default=1024 * MIB,
+        metadata=_about("room for these pictures; the oldest go first", read.positive, "BYTES", IMAGES),
+    )
+    image_url_ttl_s: float = field(
+        default=3600.0, metadata=_about("how long these pictures can be fetched", read.seconds, "SECONDS", IMAGES)
+    )
+    log_level: str = field(
+        default="INFO",
+        metadata=_about(f"how much to log: {', '.join(read.LOG_LEVELS)}", read.log_level, "LEVEL", LOGGING),
+    )
+    log_format: str = field(
+        default="text",
+        metadata=_about("text for people, or json: an object a line", read.log_format, "text|json", LOGGING),
+    )
     log_path: Path | None = field(
         default=None, metadata=_about("file that the log is written to as well", Path, "FILE", LOGGING)
     )
-
     metrics_enable: bool = field(
         default=True,
-        metadata=_about("whether GET /metrics tells what the server does", _boolean, "true|false", LOGGING),
+        metadata=_about("whether GET /metrics tells what the server does", read.boolean, "true|false", LOGGING),
     )
     metrics_list: tuple[str, ...] = field(
         default=(),
         metadata=_about(
             "the families of metrics to tell, without those of the process (default: all; docs/serving.md lists them)",
-            _families,
+            read.families,
             "NAME[,NAME...]",
             LOGGING,
         ),
