@@ -13,6 +13,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Final
+
+LINGER_S: Final = 1.0
+"""How long a connection without a request stays open when nobody new may come in: one may be on its way to us."""
 
 
 class Drain:
@@ -20,11 +24,13 @@ class Drain:
 
     Attributes:
         begun: whether it is.
+        closed: whether nobody new may come in; set before the doors are called.
         doors: called, all at the same time, when nobody new may come in; each waits until its own requests are answered.
     """
 
     def __init__(self) -> None:
         self.begun = False
+        self.closed = False
         self.doors: list[Callable[[], Awaitable[None]]] = []
         self._inside = 0
         self._empty = asyncio.Event()

@@ -30,6 +30,7 @@ import grpc
 from aiohttp import web
 
 from calculators.http_payload import RequestError
+from server.backend import StoppedError
 from server.errors import describe, needs_log
 from server.keys import ACCESS, DRAIN
 from server.logs import plain_code
@@ -158,6 +159,8 @@ class Calls:
                 done = await work(call)
             else:
                 self._app[ACCESS].check_key(call.metadata.get("authorization"))
+                if self._app[DRAIN].closed:
+                    raise StoppedError("the server is shutting down")
                 self._app[DRAIN].enter()
                 try:
                     done = await work(call)

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from aiohttp import web
 
+from server.drain import LINGER_S
 from server.grpc_calls import Calls
 from server.grpc_health import Health
 from server.grpc_reflection import reflection_handlers
@@ -65,8 +66,13 @@ class GrpcServer:
         await self._server.start()
 
     async def close_door(self) -> None:
-        """Take no new calls, and let those that go on end: the backend ends their runs when the time for that has come."""
+        """Take no new calls, and let those that go on end: the backend ends their runs when the time for that has come.
+
+        The library cancels calls that have arrived and that nobody has looked at: so new ones are answered a while longer, with
+        UNAVAILABLE (``grpc_calls``), which tells clients to go elsewhere.
+        """
         self._health.stop()
+        await asyncio.sleep(LINGER_S)
         self._stopping = asyncio.create_task(self._server.stop(_LONG_S))
 
     async def close(self) -> None:

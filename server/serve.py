@@ -23,6 +23,7 @@ from graph_runtime import GraphError
 from server.access import api_key
 from server.app import build_app
 from server.discovery import GRAPH_FILE, MODEL_INDEX, bundled_models_dir
+from server.drain import LINGER_S
 from server.keys import ACCESS, CLOCK, DRAIN, SERVABLES, SETTINGS
 from server.listen import BACKLOG, ListenError, base_url, let_nobody_new_in, listen, only_local
 from server.logs import start_logging
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from server.grpc_server import GrpcServer
 
 _OPEN_FILES = 65536
-_LINGER_S = 1.0
-"""How long a connection without a request stays open when no new ones are let in: one may be on its way to us."""
 
 _log = logging.getLogger("graph_runtime.server")
 
@@ -181,6 +180,7 @@ async def let_out(app: web.Application) -> None:
         _log.info("shutting down: not ready any more, requests are taken for another %g s", settings.drain_delay_s)
         await app[CLOCK].sleep(settings.drain_delay_s)
     _log.info("shutting down: %d request(s) are being answered; a second signal ends the server at once", drain.inside)
+    drain.closed = True
     await asyncio.gather(*(door() for door in drain.doors))
 
 
@@ -190,7 +190,7 @@ async def _close_http(
     """Let no new connection in; those that are open may send a request that is on its way, and get its answer."""
     let_nobody_new_in(listening)
     await asyncio.sleep(0)  # whoever is connected already becomes one of ours
-    await connections.wait_none_left(_LINGER_S)
+    await connections.wait_none_left(LINGER_S)
     for listener in listeners:
         listener.close()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -35,7 +37,7 @@ def free_port() -> int:
         return port
 
 
-def infer(channel: grpc.Channel) -> Any:
+def infer(channel: grpc.Channel | grpc.aio.Channel) -> Any:
     """ModelInfer, to be called."""
     return channel.unary_unary(
         f"/{INFERENCE}/ModelInfer",
@@ -87,6 +89,36 @@ def test_a_signal_refuses_new_calls_answers_those_that_run_and_waits_for_no_watc
         assert running.result().raw_output_contents[0][4:] == b'{"held":true}'
     assert server.process.wait(PATIENCE_S) == 0
     assert "Traceback" not in server.errors()
+
+
+async def _ask_until_refused(port: int, told: Counter[str], answered: asyncio.Event) -> None:
+    """Ask until the server answers with an error; counts what became of each call."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        while True:
+            try:
+                await infer(channel)(request("nap", HTTP), timeout=PATIENCE_S)
+                told["answered"] += 1
+            except grpc.aio.AioRpcError as error:
+                told[error.code().name] += 1
+                return
+            finally:
+                answered.set()
+
+
+async def test_a_signal_under_load_answers_every_call(start_server: StartServer, models: Models) -> None:
+    models.add("nap", "Nap")
+    port = free_port()
+    server = start_server("--models", str(models.folder), "--grpc_port", str(port))
+    await asyncio.to_thread(server.first_lines)
+    told: Counter[str] = Counter()
+    answered = asyncio.Event()
+    asking = [asyncio.create_task(_ask_until_refused(port, told, answered)) for _ in range(8)]
+    await answered.wait()
+    server.process.send_signal(signal.SIGTERM)
+    await asyncio.gather(*asking)
+    assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
+    assert told.keys() == {"answered", "UNAVAILABLE"}  # refused, or not let in; none was cancelled
+    assert told["UNAVAILABLE"] == 8
 
 
 def test_a_run_that_is_there_when_the_grace_is_over_is_told_so(start_server: StartServer, models: Models) -> None:
