@@ -42,7 +42,10 @@ def oldest(session: nox.Session) -> None:
 @nox.session
 def clients(session: nox.Session) -> None:
     """The clients that need a protobuf of their own (tritonclient), against a served graph."""
-    session.install("-e", ".[serve]", "tritonclient[http]", "openai", "pytest", "pytest-timeout", "pytest-aiohttp")
+    session.install(
+        "-e", ".[serve]", "tritonclient[grpc,http]", "grpcio-health-checking", "grpcio-reflection", "openai", "pytest",
+        "pytest-timeout", "pytest-aiohttp",
+    )  # fmt: skip
     session.run("pytest", "-q", "tests/clients", *session.posargs)
 
 

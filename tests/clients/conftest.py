@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -37,36 +39,43 @@ GRAPHS = {
 }
 
 
+class Addresses(NamedTuple):
+    """``host:port`` of a running server."""
+
+    http: str
+    grpc: str
+
+
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """``host:port`` of a server with GRAPHS and the model ``shapes``; models load while it answers."""
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """A server with GRAPHS and the model ``shapes``; models load while it answers."""
     folder = tmp_path_factory.mktemp("models")
     for name, text in GRAPHS.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "graph.pbtxt").write_text(text)
     shutil.copytree(SHAPES, folder / "shapes")
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "server.cli",
-            "serve",
-            "--rest_port",
-            "0",
-            "--models",
-            str(folder),
-            "--load_wait_s",
-            "60",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    flags = ["--rest_port", "0", "--port", str(port), "--models", str(folder), "--load_wait_s", "60"]
+    process = subprocess.Popen([sys.executable, "-m", "server.cli", "serve", *flags], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     found = None
     while found is None:
         line = process.stdout.readline()
         assert line, "the server ended before it printed its address"
-        found = re.search(r"http://([\d.]+:\d+)", line)
-    yield found[1]
+        found = re.search(r"http://([\d.]+:\d+) \(gRPC at ([\d.]+:\d+)\)", line)
+    yield Addresses(found[1], found[2])
     process.terminate()
     process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def address(addresses: Addresses) -> str:
+    """Where HTTP is."""
+    return addresses.http
+
+
+@pytest.fixture(scope="session")
+def grpc_address(addresses: Addresses) -> str:
+    """Where gRPC is."""
+    return addresses.grpc

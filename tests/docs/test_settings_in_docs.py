@@ -17,7 +17,7 @@ DIFFERENCES = PAGE.with_name("differences.md")
 
 def row(setting: Field[Any]) -> str:
     about, default = setting.metadata, setting.default
-    names = ", ".join(f"`--{name}`" for name in (setting.name, *about["aliases"]))
+    names = ", ".join(f"`--{name}`" for name in (setting.name, *about["aliases"], *about["flags"]))
     if default in (None, ()):
         shown = ""
     elif isinstance(default, bool):
