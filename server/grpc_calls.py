@@ -120,7 +120,9 @@ class Calls:
         """
 
         async def behave(request: Any, context: Context) -> Any:
-            return await self._guard(name, context, lambda call: handle(call, request), open_to_all)
+            return await self._guard(
+                name, context, lambda call: handle(call, request), open_to_all=open_to_all, awaited=not open_to_all
+            )
 
         return grpc.unary_unary_rpc_method_handler(
             behave, request_deserializer=message.FromString, response_serializer=_serialize
@@ -132,7 +134,7 @@ class Calls:
         """The handler of a method that takes a message and gives many, with ``Call.write``."""
 
         async def behave(request: Any, context: Context) -> None:
-            await self._guard(name, context, lambda call: handle(call, request), open_to_all)
+            await self._guard(name, context, lambda call: handle(call, request), open_to_all=open_to_all, awaited=False)
 
         return grpc.unary_stream_rpc_method_handler(
             behave, request_deserializer=message.FromString, response_serializer=_serialize
@@ -141,26 +143,38 @@ class Calls:
     def stream(
         self, name: str, message: Any, handle: Callable[[Call, AsyncIterator[Any]], Awaitable[None]]
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """The handler of a method that takes many messages and gives many."""
+        """The handler of a method that takes many messages and gives many.
+
+        A shutdown does not wait for it, unless the handler itself enters the drain: its client may have nothing to ask.
+        """
 
         async def behave(requests: Any, context: Context) -> None:
-            await self._guard(name, context, lambda call: handle(call, aiter(requests)), open_to_all=False)
+            await self._guard(name, context, lambda call: handle(call, aiter(requests)), awaited=False)
 
         return grpc.stream_stream_rpc_method_handler(
             behave, request_deserializer=message.FromString, response_serializer=_serialize
         )
 
-    async def _guard(self, name: str, context: Context, work: Callable[[Call], Awaitable[T]], open_to_all: bool) -> T:
+    async def _guard(
+        self,
+        name: str,
+        context: Context,
+        work: Callable[[Call], Awaitable[T]],
+        *,
+        open_to_all: bool = False,
+        awaited: bool,
+    ) -> T:
         started = time.perf_counter()
         call = Call(context)
         status, code = grpc.StatusCode.CANCELLED, None
         try:
-            if open_to_all:
-                done = await work(call)
-            else:
+            if not open_to_all:
                 self._app[ACCESS].check_key(call.metadata.get("authorization"))
                 if self._app[DRAIN].closed:
                     raise StoppedError("the server is shutting down")
+            if not awaited:
+                done = await work(call)
+            else:
                 self._app[DRAIN].enter()
                 try:
                     done = await work(call)

@@ -113,6 +113,8 @@ class _Service:
         if first is None:
             return
         async with AsyncExitStack() as held:
+            self._app[DRAIN].enter()
+            held.callback(self._app[DRAIN].leave)
             handle, arrival = await self._arrive(call, first.model_name, held)
             with counted_rejections(self._app[METRICS], handle.name, _STREAM):
                 side_packets, _ = side_packets_of(handle.interface, parameters_of(first.parameters), check_missing=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
 from server._pb.grpc.health.v1 import health_pb2
+from server._pb.grpc.reflection.v1 import reflection_pb2
 from server._pb.inference import grpc_predict_v2_pb2 as pb
 from server.cli import main
 from tests.server.grpc_client import INFERENCE, request, tensor
@@ -119,6 +122,33 @@ async def test_a_signal_under_load_answers_every_call(start_server: StartServer,
     assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
     assert told.keys() == {"answered", "UNAVAILABLE"}  # refused, or not let in; none was cancelled
     assert told["UNAVAILABLE"] == 8
+
+
+def test_a_shutdown_does_not_wait_for_clients_that_ask_for_nothing(start_server: StartServer, models: Models) -> None:
+    models.add_text("pass", PASS)
+    port = free_port()
+    server = start_server("--models", str(models.folder), "--port", str(port), "--shutdown_grace_s", "600")
+    server.first_lines()
+    open_until_the_end = threading.Event()
+
+    def asks(*messages: object) -> Iterator[object]:
+        yield from messages
+        open_until_the_end.wait(PATIENCE_S)
+
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        reflection: Any = channel.stream_stream(
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        assert next(reflection(asks(reflection_pb2.ServerReflectionRequest(list_services="")))).list_services_response
+        silent: Any = channel.stream_stream(f"/{INFERENCE}/ModelStreamInfer")
+        silent(asks(), timeout=PATIENCE_S)
+        infer(channel)(request("pass", tensor("in", 1.0)), timeout=PATIENCE_S)  # the stream before it is there by now
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE_S) == 0
+        open_until_the_end.set()
+    assert "Traceback" not in server.errors()
 
 
 def test_a_run_that_is_there_when_the_grace_is_over_is_told_so(start_server: StartServer, models: Models) -> None:
