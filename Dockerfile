@@ -16,12 +16,14 @@ COPY --from=build /opt/graph-runtime /opt/graph-runtime
 ENV PATH=/opt/graph-runtime/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    GRAPH_RUNTIME_REST_BIND_ADDRESS=0.0.0.0
+    GRAPH_RUNTIME_REST_BIND_ADDRESS=0.0.0.0 \
+    GRAPH_RUNTIME_GRPC_BIND_ADDRESS=0.0.0.0 \
+    GRAPH_RUNTIME_GRPC_PORT=9000
 # A folder that is mounted at /models is served; without one, the model that comes with the package.
 WORKDIR /
 # Any other uid works too: nothing is written but below the folders that the settings name.
 USER 5000:5000
-EXPOSE 8000
+EXPOSE 8000 9000
 # Is the process alive? Whether its models are loaded is another question (/v2/health/ready), and no reason to end it.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", \
     "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v2/health/live', timeout=4)"]

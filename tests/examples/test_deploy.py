@@ -96,15 +96,18 @@ def test_nobody_is_root_and_nothing_can_be_written_but_what_is_mounted() -> None
 
 def test_probes_ask_for_paths_and_ports_that_the_server_has() -> None:
     container = pod()["containers"][0]
-    (port,) = container["ports"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
     probes = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
-    assert {probe["port"] for probe in probes.values()} == {port["name"]}
+    assert {probe["port"] for probe in probes.values()} == {"http"}
     assert {name: probe["path"].rpartition("/")[2] for name, probe in probes.items()} == {
         "startupProbe": "live", "livenessProbe": "live", "readinessProbe": "ready",
     }  # fmt: skip
     urls = re.findall(r"http://127\.0\.0\.1:(\d+)(/[a-z0-9/]+)", DOCKERFILE.read_text() + COMPOSE.read_text())
     assert urls == [("8000", "/v2/health/live"), ("8000", "/v2/health/ready")]
-    assert docker_lines("EXPOSE") == [str(port["containerPort"])] == [str(Settings().rest_port)]
+    settings = Settings.resolve({}, dict(environments())["Dockerfile"])
+    assert ports == {"http": settings.rest_port, "grpc": settings.grpc_port}
+    assert docker_lines("EXPOSE") == ["8000 9000"] == [" ".join(map(str, ports.values()))]
+    assert [each.rpartition(":")[2] for each in composed()["ports"]] == ["8000", "9000"]
 
 
 def test_commands_are_given_as_lists_so_that_signals_reach_the_server() -> None:
