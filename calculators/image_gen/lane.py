@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 from calculators.http_payload import RequestError
 from calculators.image_gen.errors import (
     NOT_STARTED,
+    GenerationCancelledError,
     LoadError,
     cancelled_error,
     closed_error,
@@ -112,6 +113,11 @@ class Job:
     def ended(self) -> bool:
         """Whether there is an outcome."""
         return self._ended.is_set()
+
+    @property
+    def outcome(self) -> GenerationResult | BaseException | None:
+        """What the caller gets, once it is known."""
+        return self._outcome
 
     def end(self, outcome: GenerationResult | BaseException) -> None:
         """Give the waiting caller its result, or the error to raise."""
@@ -347,7 +353,8 @@ class QueuedLane(ABC):
 
 
 def _counted(so_far: ImageStatistics, job: Job, outcome: GenerationResult | BaseException) -> ImageStatistics:
-    if job.cancelled():
+    outcome = job.outcome or outcome  # the caller has its own already where it left, or where the engine crashed
+    if isinstance(outcome, GenerationCancelledError):
         return so_far.after_request("cancelled", job.steps_done)
     if isinstance(outcome, GenerationResult):
         return so_far.after_pictures(len(outcome.images), job.steps_done, outcome.stage_s)

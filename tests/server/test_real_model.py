@@ -130,6 +130,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.process.stdout.close()
 
 
+def test_metrics_tell_the_pictures_the_steps_and_where_the_time_went(server: Server) -> None:
+    def read() -> dict[str, float]:
+        with urllib.request.urlopen(f"{server.url}/metrics") as answer:
+            lines = [line for line in answer.read().decode().splitlines() if 'name="shapes"' in line]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    def grown(family: str, more: str = "") -> float:
+        sample = f'graph_runtime_image{family}{{name="shapes",node="ImageGenExecutor"{more}}}'
+        return after[sample] - before.get(sample, 0.0)
+
+    before = read()
+    server.client().images.generate(model="shapes", prompt=RED_ON_BLUE, n=2, extra_body={"num_inference_steps": 4})
+    after = read()
+    assert (grown("s_total"), grown("_steps_total"), grown("_steps_per_second_count")) == (2, 4, 1)
+    assert grown("_requests_total", ',outcome="done"') == 1
+    for stage in ("text_encode", "denoise", "vae_decode", "write"):
+        assert grown("_stage_seconds_count", f',stage="{stage}"') == 1
+    assert grown("_stage_seconds_sum", ',stage="denoise"') > 0
+    assert after['graph_runtime_image_memory_bytes{name="shapes",node="ImageGenExecutor"}'] > 50 * 2**20
+
+
 def _is_red_on_blue(b64: str | None) -> bool:
     assert b64 is not None
     file = Image.open(BytesIO(base64.b64decode(b64)))

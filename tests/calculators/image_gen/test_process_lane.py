@@ -142,6 +142,9 @@ def test_a_crash_costs_one_request_and_the_lane_starts_again(
     assert lane.generate(request("ok")).images[0].startswith(b"ok")
     assert pid_of(lane) != before
     assert lane.describe()["restarts"] == 1
+    counted = lane.statistics()
+    assert (counted.requests, counted.restarts) == ({"failed": 1, "done": 1}, 1)
+    assert counted.memory_bytes > 1 << 20
     assert ends(before)
     if prompt != "exit":
         assert "last words" in caplog.text
