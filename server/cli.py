@@ -7,16 +7,16 @@ Exit codes: 0 all is well; 1 it failed, or a problem was found; 2 the command li
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from server import setting_values as read
+from server.flags import add_flag, typed
 from server.foreign_flags import FOREIGN_FLAGS
 from server.settings import ENVIRONMENT_PREFIX, GROUPS, Settings, SettingsError
 from server.terminal import complain
@@ -103,51 +103,8 @@ def _add_command(
     return parser
 
 
-def _add_flag(parser: argparse._ActionsContainer, *names: str, dest: str, **details: Any) -> None:
-    """Add a flag that may be written with ``-`` and with ``_`` between its words; help shows it as given here."""
-    parser.add_argument(*names, dest=dest, **details)
-    spellings = {"--" + separator.join(_words(name)) for name in names if name.startswith("--") for separator in "-_"}
-    others = sorted(spellings - set(names))
-    if others:
-        hidden = {key: value for key, value in details.items() if key not in ("help", "default", "required")}
-        parser.add_argument(*others, dest=dest, help=argparse.SUPPRESS, default=argparse.SUPPRESS, **hidden)
-
-
-def _words(flag: str) -> list[str]:
-    return flag.removeprefix("--").replace("_", "-").split("-")
-
-
-def _type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A parser of settings for argparse, which shows the text of this exception alone."""
-
-    def typed(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return typed
-
-
-def _finite(text: str) -> float:
-    number = float(text)  # its own ValueError says what is wrong
-    if not math.isfinite(number):
-        raise ValueError(f"{text!r} is not a finite number")
-    return number
-
-
-def _from(least: int, text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a whole number") from None
-    if number < least:
-        raise ValueError(f"{text!r} is too small; give {least} or more")
-    return number
-
-
 def _seed(text: str) -> int:
-    number = _from(0, text)
+    number = read.from_zero(text)
     if number >= 2**64:
         raise ValueError(f"{text!r} is too large; seeds are below 2**64")
     return number
@@ -171,19 +128,19 @@ def _add_serve(commands: Any) -> None:
         about = setting.metadata
         if not about["flag"]:
             continue
-        _add_flag(
+        add_flag(
             groups.get(about["group"], parser),
             *(f"--{name}" for name in (setting.name, *about["aliases"], *about["flags"])),
             dest=setting.name,
             metavar=about["metavar"],
-            type=_type(about["parse"]),
+            type=typed(about["parse"]),
             default=None,
             help=about["help"] + _shown_default(setting.default),
             **({"action": "extend"} if isinstance(setting.default, tuple) else {}),  # given twice, both count
             **({"nargs": "?", "const": True} if isinstance(setting.default, bool) else {}),  # OVMS's have no value
         )
     for name, reason in FOREIGN_FLAGS.items():
-        _add_flag(
+        add_flag(
             parser,
             f"--{name}",
             dest=argparse.SUPPRESS,
@@ -223,54 +180,54 @@ class _Foreign(argparse.Action):
 def _add_generate(commands: Any) -> None:
     parser = _add_command(commands, "generate", "make a picture from a text", GENERATE_HELP, _generate)
     parser.add_argument("prompt", metavar="PROMPT", help="what the picture shall show")
-    _add_flag(
+    add_flag(
         parser, "-o", "--output", dest="output", metavar="FILE.png", type=Path, required=True,
         help="where the picture goes, as PNG, JPEG or WebP by its ending; with -n, FILE-1.png, FILE-2.png, ...",
     )  # fmt: skip
-    _add_flag(
+    add_flag(
         parser, "--model", dest="model", metavar="NAME",
         help="a model of the model folder, or the path of a folder with a graph.pbtxt (default: the only one there is)",
     )  # fmt: skip
-    _add_flag(
+    add_flag(
         parser, "--models", dest="models", metavar="DIR", type=Path,
         help="model folder (default: ./models if there is one, else the model that comes with graph-runtime)",
     )  # fmt: skip
-    _add_flag(
-        parser, "--size", dest="size", metavar="WxH", type=_type(_size),
+    add_flag(
+        parser, "--size", dest="size", metavar="WxH", type=typed(_size),
         help="size in pixels, such as 64x64 (default: the model's)",
     )  # fmt: skip
-    _add_flag(
-        parser, "--steps", dest="steps", metavar="N", type=_type(partial(_from, 1)),
+    add_flag(
+        parser, "--steps", dest="steps", metavar="N", type=typed(read.positive),
         help="inference steps (default: the graph's)",
     )  # fmt: skip
-    _add_flag(
-        parser, "--seed", dest="seed", metavar="N", type=_type(_seed),
+    add_flag(
+        parser, "--seed", dest="seed", metavar="N", type=typed(_seed),
         help="same seed, same picture (default: a random one, which is printed)",
     )  # fmt: skip
-    _add_flag(
+    add_flag(
         parser,
         "-n",
         dest="count",
         metavar="N",
-        type=_type(partial(_from, 1)),
+        type=typed(read.positive),
         default=1,
         help="how many pictures (default: 1)",
     )
-    _add_flag(
+    add_flag(
         parser,
         "--guidance",
         dest="guidance",
         metavar="X",
-        type=_type(_finite),
+        type=typed(read.finite),
         help="how closely to follow the text (default: the model's)",
     )
-    _add_flag(
+    add_flag(
         parser, "--negative-prompt", dest="negative_prompt", metavar="TEXT", help="what the picture shall not show"
     )
-    _add_flag(
+    add_flag(
         parser, "--image", dest="image", metavar="FILE", type=Path, help="a picture to start from, instead of nothing"
     )
-    _add_flag(
+    add_flag(
         parser,
         "--mask",
         dest="mask",
@@ -278,15 +235,15 @@ def _add_generate(commands: Any) -> None:
         type=Path,
         help="what of the picture to draw anew: the transparent parts, or the white ones of a mask without transparency",
     )
-    _add_flag(
+    add_flag(
         parser,
         "--strength",
         dest="strength",
         metavar="X",
-        type=_type(_finite),
+        type=typed(read.finite),
         help="how far to go from the picture, from 0 to 1 (default: the model's)",
     )
-    _add_flag(
+    add_flag(
         parser, "--lora", dest="lora", metavar="ALIAS", help="draw with this adapter of the graph, or blend of adapters"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -298,9 +255,9 @@ def _add_check(commands: Any) -> None:
         "paths", metavar="PATH", nargs="+", type=Path, help="a graph file, a model folder, or a folder of them"
     )
     options_proto = next(setting.metadata for setting in fields(Settings) if setting.name == "options_proto")
-    _add_flag(
+    add_flag(
         parser, "--options_proto", dest="options_proto", metavar=options_proto["metavar"],
-        type=_type(options_proto["parse"]), action="extend", default=None, help=options_proto["help"],
+        type=typed(options_proto["parse"]), action="extend", default=None, help=options_proto["help"],
     )  # fmt: skip
 
 

@@ -166,7 +166,7 @@ def model_servable(name: str, folder: Path, device: str = "", plugin_config: str
         raise ValueError("it is no pipeline that makes pictures")
     if not is_openvino_model(folder):
         raise ValueError("the model is not in OpenVINO format; make that with optimum-cli export openvino")
-    options = ImageGenCalculatorOptions(models_path="./")
+    options = ImageGenCalculatorOptions(models_path=".")
     if device:
         options.device = device
     if plugin_config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from pathlib import Path
 
 from server.metric_families import FAMILIES, NOT_FOR_GRAPHS
@@ -40,6 +41,25 @@ def from_zero(text: str) -> int:
     number = whole(text)
     if number < 0:
         raise ValueError(f"{text!r} is too small; give 0 or more")
+    return number
+
+
+def positive_uint32(text: str) -> int:
+    """A whole number from 1 that an unsigned integer of 32 bits can hold."""
+    number = positive(text)
+    if number >= 2**32:
+        raise ValueError(f"{text!r} is too large; give a number below 2**32")
+    return number
+
+
+def finite(text: str) -> float:
+    """A number that is neither infinite nor NaN."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is not a finite number")
     return number
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -56,5 +57,7 @@ def graph_text(options: ImageGenCalculatorOptions) -> str:
 def _lines(options: Message, name: str, value: Any) -> list[str]:
     if name.endswith("_adapters"):
         return [f"{name}: {{ {text_format.MessageToString(each, as_one_line=True, as_utf8=True)} }}" for each in value]
+    if name == "plugin_config" and '"' in value and not re.search(r"['\\]|[^ -~]", value):
+        return [f"{name}: '{value}'"]  # JSON, as OVMS writes it, and as it can be read
     alone = type(options)(**{name: value})
     return [text_format.MessageToString(alone, as_one_line=True, as_utf8=True)]

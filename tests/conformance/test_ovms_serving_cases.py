@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,8 @@ from graph_runtime.config import find_options, read_graph
 from server.config_file import read_config_file
 from server.graph_checks import graph_problems
 from server.graph_queue import read_graph_queue
+from server.image_flags import IMAGE_FLAGS, add_image_flags, options_from
+from server.lora_sources import LoraKind, LoraSource, parse_loras, set_adapters
 from server.settings import SettingsError
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "ovms_cases.json").read_text(encoding="utf-8"))[
@@ -67,10 +71,27 @@ def test_streams_of_a_graph(case: dict[str, Any]) -> None:
             Plan(text)
 
 
-@cases("graph_export", has=lambda case: case["expect"]["result"] == "accept")
+LORA_KINDS: Final[dict[str, LoraKind]] = {"DIRECT_URL": "URL", "LOCAL_FILE": "LOCAL", "HF_REPO": "HF_REPO"}
+
+
+def options_of(loras: list[list[str | None]]) -> ImageGenCalculatorOptions:
+    """The options that the command line makes of adapters: alias, kind, source and file of each."""
+    sources = [
+        LoraSource(alias or "", LORA_KINDS[kind or ""], source or "", file) for alias, kind, source, file in loras
+    ]
+    return options_from(Namespace(), ImageGenCalculatorOptions(models_path="./"), sources or None)
+
+
+@cases("graph_export")
 def test_graphs_are_written_as_the_exporter_writes_them(case: dict[str, Any]) -> None:
     expect = case["expect"]
-    options = ImageGenCalculatorOptions(**expect["options"])
+    loras = case["input"].get("loras", [])
+    if expect["result"] == "reject":
+        with pytest.raises(ValueError, match="it is not known which file"):
+            options_of(loras)
+        return
+    options = options_of(loras)
+    assert options == ImageGenCalculatorOptions(**expect["options"])
     text = graph_text(options)
     for line, expected in zip(text.splitlines(), expect["header"], strict=False):
         assert line.startswith(expected.partition("<")[0])
@@ -85,6 +106,42 @@ def test_graphs_are_written_as_the_exporter_writes_them(case: dict[str, Any]) ->
             assert written == value or list(written) == [value]
     assert node.node_options[0].type_url.endswith(f"/{skeleton['node']['options_type']}")
     assert find_options(node, ImageGenCalculatorOptions) == options
+
+
+# ---- the command line
+
+
+@cases("cli_source_loras")
+def test_adapters_of_the_command_line(case: dict[str, Any], tmp_path: Path) -> None:
+    text = case["input"]["--source_loras"]
+    if case.get("precondition") == "file exists":
+        (tmp_path / "test_weights.safetensors").touch()
+    text, expect = (json.loads(json.dumps(each).replace("<tmpdir>", str(tmp_path))) for each in (text, case["expect"]))
+    if expect["result"] == "reject":
+        with pytest.raises(ValueError):  # noqa: PT011 - each with a reason of its own
+            parse_loras(text)
+        return
+    found = parse_loras(text)
+    for adapter in expect.get("adapters", []):
+        wanted = LoraSource(
+            adapter["alias"], LORA_KINDS[adapter["type"]], adapter["source"], adapter["file"], alpha=adapter["alpha"]
+        )
+        assert wanted in found
+    for alias, components in expect.get("composites", {}).items():
+        assert LoraSource(alias, "COMPOSITE", components=tuple((name, alpha) for name, alpha in components)) in found
+    known = [replace(each, file=each.file or "x.safetensors") for each in found]
+    set_adapters(ImageGenCalculatorOptions(models_path="./", device=case["input"]["--target_device"]), known)
+
+
+@cases("cli_image_generation")
+def test_flags_of_the_command_line(case: dict[str, Any]) -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    add_image_flags(parser)
+    names = {flag.name for flag in IMAGE_FLAGS}
+    flags = [f"{flag}={value}" for flag, value in case["input"]["argv_flags"].items() if flag.lstrip("-") in names]
+    assert case["expect"]["result"] == "reject"
+    with pytest.raises(ArgumentError):
+        parser.parse_args(flags)
 
 
 # ---- files

@@ -78,7 +78,7 @@ def test_a_variable_that_cannot_be_used_is_a_usage_error(
             ["generate", "a cat", "-o", "x.png", "--guidance", "nan"],
             "argument --guidance: 'nan' is not a finite number",
         ),
-        (["generate", "a cat", "-o", "x.png", "--guidance", "x"], "argument --guidance: could not convert string"),
+        (["generate", "a cat", "-o", "x.png", "--guidance", "x"], "argument --guidance: 'x' is not a number"),
         (["generate", "a cat", "-o", "x.png", "--steps", "0"], "argument --steps: '0' is too small; give 1 or more"),
         (["generate", "a cat", "-o", "x.png", "--seed", "-1"], "argument --seed: '-1' is too small; give 0 or more"),
         (["generate", "a cat", "-o", "x.png", "--seed", str(2**64)], "seeds are below 2**64"),

@@ -50,7 +50,7 @@ def test_an_image_model_without_a_graph_is_served_by_one_that_no_file_holds(tmp_
     folder = image_model(tmp_path / "OpenVINO" / "sd15")
     (spec,) = scan(models=tmp_path).specs
     assert (spec.name, spec.base_dir, spec.graph_file) == ("OpenVINO/sd15", folder, None)
-    assert 'models_path: "./"' in (spec.graph_text or "")
+    assert 'models_path: "."' in (spec.graph_text or "")
     assert spec.created == int((folder / "model_index.json").stat().st_mtime)
     assert sorted(path.name for path in folder.iterdir()) == ["model_index.json", "unet"]
 
@@ -179,7 +179,7 @@ def test_device_and_plugin_config_of_an_entry_go_into_the_graph_that_is_made(tmp
     image_model(tmp_path / "a")
     entry = {"name": "a", "target_device": "GPU", "plugin_config": {"NUM_STREAMS": "1"}}
     (spec,) = scan(config_path=config(tmp_path, model_config_list=[{"config": entry}])).specs
-    assert 'device: "GPU"\n          plugin_config: "{\\"NUM_STREAMS\\": \\"1\\"}"' in (spec.graph_text or "")
+    assert 'device: "GPU"\n          plugin_config: \'{"NUM_STREAMS": "1"}\'' in (spec.graph_text or "")
 
 
 def test_device_of_an_entry_with_a_graph_of_its_own_has_no_effect_and_that_is_told(tmp_path: Path) -> None:

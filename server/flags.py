@@ -1,0 +1,33 @@
+"""How flags are added to a command: both spellings, and errors that say what is wrong with a value."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+
+def add_flag(parser: argparse._ActionsContainer, *names: str, dest: str, **details: Any) -> None:
+    """Add a flag that may be written with ``-`` and with ``_`` between its words; help shows it as given here."""
+    parser.add_argument(*names, dest=dest, **details)
+    spellings = {"--" + separator.join(_words(name)) for name in names if name.startswith("--") for separator in "-_"}
+    others = sorted(spellings - set(names))
+    if others:
+        hidden = {key: value for key, value in details.items() if key not in ("help", "default", "required")}
+        parser.add_argument(*others, dest=dest, help=argparse.SUPPRESS, default=argparse.SUPPRESS, **hidden)
+
+
+def _words(flag: str) -> list[str]:
+    return flag.removeprefix("--").replace("_", "-").split("-")
+
+
+def typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser of values for argparse, which shows the text of this exception alone."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parsed
