@@ -152,13 +152,13 @@ def _request(model: str, arguments: argparse.Namespace) -> HttpPayload:
     }
     fields = {name: value for name, value in fields.items() if value is not None}
     if arguments.image is None and arguments.mask is None:
-        return HttpPayload.json(GENERATIONS[0], fields)
+        return HttpPayload.json(GENERATIONS, fields)
     uploads = {"image": arguments.image, "mask": arguments.mask}
     try:
         files = [Part(name, file.read_bytes(), file.name) for name, file in uploads.items() if file is not None]
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
-    return HttpPayload.multipart(EDITS[0], fields, files)
+    return HttpPayload.multipart(EDITS, fields, files)
 
 
 def _run(spec: ServableSpec, request: HttpPayload) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from server.errors import json_response
 from server.interface import http_gap, http_ports
 from server.keys import ADMISSION, CLOCK, METRICS, MODEL, REQUEST_ID, SERVABLES, SETTINGS
 from server.metrics import counted_rejections
-from server.payload import model_of, read_payload, wants_stream
+from server.payload import read_payload, wants_stream
 from server.replies import event_reply, json_reply
 from server.servables import Servable, Servables
 
@@ -22,18 +22,20 @@ OWNER = "graph-runtime"
 
 
 async def call_graph(request: web.Request) -> web.StreamResponse:
-    """POST /v1/... and /v3/...: run the graph that the body's ``model`` names, and answer with its packet."""
+    """POST /v1/... and /v3/...: run the graph that the body's ``model`` names, or the address, and answer with its packet."""
     app = request.app
     # Built from the route's own parts, so that it is the same wherever the application is mounted.
-    uri = f"/{request.match_info['version']}/{request.match_info['call']}"
+    version, call = request.match_info["version"], request.match_info["call"]
+    uri = f"/{version}/{call}"
     settings = app[SETTINGS]
     admission, servables = app[ADMISSION], app[SERVABLES]
     limits = {"allowed_s": settings.request_timeout_s, "asked_s": asked_timeout_s(request.headers)}
     async with AsyncExitStack() as held:
         held.enter_context(cancel_when_client_leaves(request))
         with admission.arriving(request[REQUEST_ID], **limits) as arrival:
-            payload = await read_payload(request, uri, settings)
-            request[MODEL] = servables.find(model_of(payload)).name
+            addressed = servables.addressed(call.removeprefix("v1/") if version == "v3" else call)
+            name, payload = await read_payload(request, uri, settings, addressed)
+            request[MODEL] = servables.find(name).name
             handle = await held.enter_async_context(servables.lease(request[MODEL]))
         streams = wants_stream(payload)
         origin = Origin("V3", "Stream" if streams else "Unary", "REST")

@@ -125,8 +125,8 @@ OPERATIONS: Final = (
         gives={200: {f"image/{form}": _BINARY for form in ("png", "jpeg", "webp")}}, errors=(404,),
     ),
     Operation(
-        method="post", paths=_both("/{call}"), tag="Graphs", summary="Call the graph that the field model names",
-        takes={JSON: ref("GraphRequest"), MULTIPART: ref("GraphRequest")}, gives={200: {JSON: _ANY, EVENTS: _TEXT}},
+        method="post", paths=_both("/{call}"), tag="Graphs", summary="Call the graph that the field model names, or the address",
+        takes={JSON: ref("GraphRequest"), MULTIPART: ref("GraphRequest"), BYTES: _BINARY}, gives={200: {JSON: _ANY, EVENTS: _TEXT}},
         errors=_RUNS, headers=(TIMEOUT_HEADER,),
     ),
     Operation(

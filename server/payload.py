@@ -18,6 +18,7 @@ from server.settings import Settings
 
 MAX_DEPTH: Final = 100  # as OVMS
 MULTIPART: Final = "multipart/form-data"
+JSON: Final = "application/json"
 _LARGE_BYTES: Final = 32 * 1024  # from this size on parsing may hold up the event loop for some milliseconds
 _OPENING: Final = (b"[", b"{")
 _HOST: Final = re.compile(r"[A-Za-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
@@ -25,28 +26,65 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](
 T = TypeVar("T")
 
 
-async def read_payload(request: web.Request, uri: str, settings: Settings) -> HttpPayload:
+async def read_payload(
+    request: web.Request, uri: str, settings: Settings, addressed: str | None
+) -> tuple[str, HttpPayload]:
     """Read and parse a request for a graph.
 
     Args:
         request: the request; its body has not been read.
         uri: the path without any mount prefix, such as ``/v3/images/generations``.
         settings: how large the body may be after decompression and how long it may take, and whether there is a proxy.
+        addressed: the model that the path names, if it names one: it counts where the body does not choose, that is where
+            ``model`` is empty, a multipart body has none, or the body is something else. JSON and multipart bodies then look as
+            if they had named it. Source: OVMS, routing of /v3.
+
+    Returns:
+        The name of the model, and the packet.
 
     Raises:
-        RequestError: 415 for a body that is neither JSON nor multipart by its Content-Type, 413 or 408 by :func:`read_body`, 400
-            for one that is not a JSON object without duplicate keys, at most 100 levels deep, or no multipart body that is whole.
+        RequestError: 415 for a body that is neither JSON nor multipart by its Content-Type where the path names no model, 413 or
+            408 by :func:`read_body`, 400 for one that is not a JSON object without duplicate keys, at most 100 levels deep, or no
+            multipart body that is whole; 400 for one that names no model, or whose ``stream`` is not a boolean.
     """
-    content_type = _content_type(request)
+    content_type = _content_type(request, any_type=addressed is not None)
     body = await read_body(request, settings)
     query = request.rel_url.raw_query_string
     address = f"{uri}?{query}" if query else uri
     headers, base = Headers(request.headers.items()), base_url(request, uri, settings.trust_forwarded_headers)
     if content_type == MULTIPART:
         parts = await _off_loop(body, lambda: parse_multipart(body, headers["Content-Type"]))
-        return HttpPayload(address, headers, parts=parts, base_url=base)  # the body lives on in its parts alone
+        given = next((_text(part) for part in parts if part.name == "model"), None)
+        if not given:
+            given = _addressed(addressed, "multipart", is_empty=given is not None)
+            parts = (*(part for part in parts if part.name != "model"), Part("model", given.encode()))
+        return given, HttpPayload(address, headers, parts=parts, base_url=base)  # the body lives on in its parts alone
+    if content_type != JSON:
+        assert addressed is not None, "another type is refused without it"
+        return addressed, HttpPayload(address, headers, body, base_url=base)
     parsed = await _off_loop(body, lambda: parse_object(body))
-    return HttpPayload(address, headers, body, parsed, base_url=base)
+    stream = parsed.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        _refuse(f"stream field is not a boolean: it is {_kind(stream)}.", "invalid_type", "stream")
+    model = parsed.get("model", "")
+    if not isinstance(model, str):
+        _refuse(f"model field is not a string: it is {_kind(model)}.", "invalid_type", "model")
+    if not model:
+        model = _addressed(addressed if "model" in parsed else None, "JSON", is_empty="model" in parsed)
+        parsed["model"] = model
+        body = json.dumps(parsed, ensure_ascii=False).encode()
+    return model, HttpPayload(address, headers, body, parsed, base_url=base)
+
+
+def _addressed(addressed: str | None, where: str, *, is_empty: bool) -> str:
+    """The model of a body that names none."""
+    if addressed is None:
+        if is_empty:
+            what, code = "model is empty, and the address names none: give", "invalid_value"
+        else:
+            what, code = f'model field is missing in {where} body: give "model" with', "missing_required_parameter"
+        _refuse(f"{what} the name of one; GET /v3/models lists them.", code, "model")
+    return addressed
 
 
 def base_url(request: web.Request, uri: str, trust_forwarded_headers: bool) -> str:
@@ -72,31 +110,6 @@ def base_url(request: web.Request, uri: str, trust_forwarded_headers: bool) -> s
 async def _off_loop(body: bytes, parse: Callable[[], T]) -> T:
     """Parse, on a thread if that would hold up the event loop."""
     return parse() if len(body) < _LARGE_BYTES else await asyncio.to_thread(parse)
-
-
-def model_of(payload: HttpPayload) -> str:
-    """The model that a request names, in its JSON or in a part of that name.
-
-    Raises:
-        RequestError: 400; there is none, or it is not a string.
-    """
-    if payload.parts:
-        parsed: Any = {part.name: _text(part) for part in payload.parts if part.name == "model"}
-    else:
-        parsed = payload.parsed_json or {}
-    if "model" not in parsed:
-        where = "multipart" if payload.parsed_json is None else "JSON"
-        _refuse(
-            f'model field is missing in {where} body: give "model" with the name of one; GET /v3/models lists them.',
-            "missing_required_parameter",
-            "model",
-        )
-    model = parsed["model"]
-    if not isinstance(model, str):
-        _refuse(f"model field is not a string: it is {_kind(model)}.", "invalid_type", "model")
-    if not model:
-        _refuse("model is empty: give the name of one; GET /v3/models lists them.", "invalid_value", "model")
-    return model
 
 
 def wants_stream(payload: HttpPayload) -> bool:
@@ -164,16 +177,18 @@ def _is_unicode(value: Any) -> bool:
     return True
 
 
-def _content_type(request: web.Request) -> str:
+def _content_type(request: web.Request, *, any_type: bool) -> str:
     accepted = "send the body as application/json, or as multipart/form-data where it has uploads"
     given = request.headers.get("Content-Type")
+    if any_type and request.content_type not in (MULTIPART, JSON):
+        return request.content_type
     if given is None:
         raise RequestError(
             f"The Content-Type header is missing; {accepted}.", status=415, code="unsupported_media_type"
         )
     if request.content_type == MULTIPART:
         return MULTIPART
-    if request.content_type != "application/json":
+    if request.content_type != JSON:
         raise RequestError(
             f"Content-Type {given[:100]!r} is not accepted; {accepted}.", status=415, code="unsupported_media_type"
         )

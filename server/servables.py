@@ -173,6 +173,11 @@ class Servables:
             raise perhaps_loading(name)
         raise unknown(name, [*self._by_name, *self._by_alias])
 
+    def addressed(self, path: str) -> str | None:
+        """The name that a path is, or begins with before a slash, of all that are or were served: the longest, aliases too."""
+        names = (name for known in (self._by_name, self._by_alias, self._ended) for name in known)
+        return max((name for name in names if f"{path}/".startswith(f"{name}/")), key=len, default=None)
+
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Handle]:
         """The handle to run a servable with, which stays loaded while the context lasts; waits a while for one that is loading.

@@ -8,6 +8,7 @@ OVMS's, so that clients which look for them go on working. What is accepted alth
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,8 +32,10 @@ from calculators.image_gen.request_values import refuse, shortened
 from calculators.image_gen.schedule import steps_to_run
 from calculators.image_gen.uploads import read_header
 
-GENERATIONS: Final = ("/v3/images/generations", "/v1/images/generations")
-EDITS: Final = ("/v3/images/edits", "/v1/images/edits")
+GENERATIONS: Final = "/v3/images/generations"
+EDITS: Final = "/v3/images/edits"
+_ADDRESS: Final = re.compile(r"/v[13]/(?:[^?]*/)?images/(generations|edits)")
+"""Of a call: before ``images`` may stand the name of a model, or another version, as in /v3/v1."""
 
 _LOSSY: Final = ("jpeg", "webp")
 _DEFAULT_QUALITY: Final = ("auto", "standard")
@@ -84,15 +87,14 @@ def parse_request(payload: HttpPayload, rules: RequestRules) -> ImagesRequest:
     Raises:
         RequestError: 404 for another address, else 400; ``param`` names the field at fault.
     """
-    if payload.uri.startswith(GENERATIONS):
-        return check_form(read_json_form(payload), rules)
-    if payload.uri.startswith(EDITS):
-        return check_form(read_multipart_form(payload), rules)
-    raise RequestError(
-        f"Unsupported URI: {shortened(payload.uri)}; this model answers {' and '.join((*GENERATIONS, *EDITS))}",
-        status=404,
-        code="unknown_url",
-    )
+    address = _ADDRESS.match(payload.uri)
+    if address is None:
+        raise RequestError(
+            f"Unsupported URI: {shortened(payload.uri)}; this model answers {GENERATIONS} and {EDITS}, also under /v1",
+            status=404,
+            code="unknown_url",
+        )
+    return check_form(read_json_form(payload) if address[1] == "generations" else read_multipart_form(payload), rules)
 
 
 def check_form(form: Form, rules: RequestRules) -> ImagesRequest:

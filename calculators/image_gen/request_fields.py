@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn
 
-from calculators.http_payload import HttpPayload, Part
+from calculators.http_payload import HttpPayload, Part, RequestError
 from calculators.image_gen.request_values import (
     BOOLEAN,
     FLOAT,
@@ -82,6 +82,7 @@ RANGES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
 """The least and the greatest value of numbers that have them, whatever the model and the server."""
 
 _NOT_HERE: Final = "it is not supported by this server"
+JSON: Final = "application/json"
 _TO_EDITS: Final = "pictures and masks are sent to /v3/images/edits, as multipart/form-data"
 _UNSUPPORTED: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -129,12 +130,20 @@ def read_json_form(payload: HttpPayload) -> Form:
     """The fields of a request for generations. null means absent: clients of OpenAI's API write out what they leave open.
 
     Raises:
-        RequestError: 400; no JSON object, an unknown field, or a value of the wrong type.
+        RequestError: 400; no JSON object, an unknown field, or a value of the wrong type. 415; the body says that it is no JSON:
+            what stands in it could not be known to be meant for the adapter that an address names.
     """
     if payload.parts:
         refuse_body(
             "Failed to parse JSON: the body is multipart/form-data. Send generations as application/json; uploads "
             "belong to /v3/images/edits."
+        )
+    content_type = payload.headers.get("Content-Type", JSON)
+    if content_type.partition(";")[0].strip().lower() != JSON:
+        raise RequestError(
+            f"Content-Type {shortened(content_type)} is not accepted; send generations as {JSON}.",
+            status=415,
+            code="unsupported_media_type",
         )
     values = {}
     for name, value in payload.json_object().items():

@@ -220,6 +220,16 @@ class HttpParts(_HttpCalculator):
 
 
 @register_calculator
+class HttpWhole(_HttpCalculator):
+    """Tells all that it was sent: address, body, JSON, and each part as text."""
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        parts = [[part.name, part.data.decode()] for part in payload.parts]
+        told = {"uri": payload.uri, "body": payload.body.decode(), "json": payload.parsed_json, "parts": parts}
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].add(json.dumps(told))
+
+
+@register_calculator
 class HttpNotText(_HttpCalculator):
     """Answers with something that is no text."""
 

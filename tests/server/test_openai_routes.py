@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import FormData
+from yarl import URL
 
 from server.keys import BACKEND, SERVABLES
 
@@ -33,6 +36,56 @@ async def test_a_call_runs_the_graph_that_the_body_names(serve: Serve, models: M
         assert response.content_type == "application/json"
         told = await response.json()
         assert (told["uri"], told["json"]) == (path, {"model": model, "prompt": "\u00e4"})
+
+
+@pytest.mark.parametrize("path", ["/v3/a/b", "/v1/a/b", "/v3/v1/a/b", "/v3/a%2Fb", "/v3/a/b/images/generations?x=1"])
+async def test_an_address_names_the_graph_where_the_model_is_empty(serve: Serve, models: Models, path: str) -> None:
+    models.add("a", "HttpRefuse")
+    models.add("a/b", "HttpWhole")
+    client = await serve()
+    response = await client.post(URL(path, encoded=True), json={"model": "", "prompt": "x"})
+    assert response.status == 200
+    told = await response.json()
+    assert told["uri"] == path.replace("%2F", "/")
+    assert told["json"] == json.loads(told["body"]) == {"model": "a/b", "prompt": "x"}  # as if the body had named it
+
+
+@pytest.mark.parametrize("fields", [{"model": "", "prompt": "x"}, {"prompt": "x"}], ids=["empty", "absent"])
+async def test_an_address_names_the_graph_of_a_multipart_body_without_a_model(
+    serve: Serve, models: Models, fields: dict[str, str]
+) -> None:
+    models.add("echo", "HttpWhole")
+    client = await serve()
+    response = await client.post("/v3/echo", data=FormData(fields, default_to_multipart=True))
+    assert sorted((await response.json())["parts"]) == [["model", "echo"], ["prompt", "x"]]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", None])
+async def test_an_address_names_the_graph_of_a_body_that_is_neither_json_nor_multipart(
+    serve: Serve, models: Models, content_type: str | None
+) -> None:
+    models.add("echo", "HttpWhole")
+    client = await serve()
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    response = await client.post("/v3/echo", data=b"{not json", headers=headers, skip_auto_headers=["Content-Type"])
+    assert await response.json() == {"uri": "/v3/echo", "body": "{not json", "json": None, "parts": []}
+
+
+async def test_a_model_in_the_body_counts_whatever_the_address_names(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpWhole")
+    models.add("refuse", "HttpRefuse")
+    client = await serve()
+    told = await (await client.post("/v3/refuse", json={"model": "echo"})).json()
+    assert told["json"] == {"model": "echo"}
+
+
+async def test_an_address_of_a_graph_that_was_removed_is_a_404(serve: Serve, models: Models) -> None:
+    graph_file = models.add("echo", "HttpWhole")
+    client = await serve()
+    graph_file.unlink()
+    assert (await client.post("/v1/config/reload")).status == 201
+    response = await client.post("/v3/echo", data=b"x", headers={"Content-Type": "text/plain"})
+    assert (response.status, (await response.json())["error"]["code"]) == (404, "model_not_found")
 
 
 async def test_the_older_tags_are_taken_too(serve: Serve, models: Models) -> None:

@@ -185,7 +185,11 @@ async def test_broken_json_is_refused_in_openais_form_with_its_place(serve: Serv
         ({"model": None}, "model field is not a string: it is null.", "invalid_type"),
         ({"model": True}, "model field is not a string: it is a boolean.", "invalid_type"),
         ({"model": ["echo"]}, "model field is not a string: it is an array.", "invalid_type"),
-        ({"model": ""}, "model is empty: give the name of one; GET /v3/models lists them.", "invalid_value"),
+        (
+            {"model": ""},
+            "model is empty, and the address names none: give the name of one; GET /v3/models lists them.",
+            "invalid_value",
+        ),
     ],
 )
 async def test_a_request_has_to_name_its_model(serve: Serve, body: dict[str, Any], message: str, code: str) -> None:
@@ -198,6 +202,24 @@ async def test_a_request_has_to_name_its_model(serve: Serve, body: dict[str, Any
         "param": "model",
         "code": code,
     }
+
+
+@pytest.mark.parametrize("value", ["true", 1, {}])
+async def test_a_stream_that_is_no_boolean_is_refused_for_every_graph(serve: Serve, models: Models, value: Any) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve()
+    response = await client.post("/v3/chat/completions", json={"model": "echo", "stream": value})
+    assert response.status == 400
+    error = await _error(response)
+    assert (error["param"], error["code"]) == ("stream", "invalid_type")
+    assert error["message"].startswith("stream field is not a boolean: it is ")
+
+
+async def test_a_stream_that_is_null_is_none(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve()
+    response = await client.post("/v3/chat/completions", json={"model": "echo", "stream": None})
+    assert (response.status, response.content_type) == (200, "application/json")
 
 
 async def test_a_body_at_the_limit_is_read_and_one_byte_more_is_refused(serve: Serve, models: Models) -> None:

@@ -158,11 +158,26 @@ def test_several_nodes_have_models_of_their_own(shapes: Path, make_rules: MakeRu
     assert [len(lane.requests) for lane in lanes.values()] == [0, 1]
 
 
-@pytest.mark.parametrize("uri", ["/v3/images/variations", "/v3/v1/images/generations", "/", ""])
+@pytest.mark.parametrize("uri", ["/v3/v1/images/generations", "/v3/some/model/images/generations?x=/images/edits"])
+def test_a_version_or_a_model_may_stand_before_the_address_of_a_call(
+    uri: str, text: str, pipes: dict[str, Any], lane: FakeLane
+) -> None:
+    assert len(run(text, pipes, post(uri))) == 1
+    assert len(lane.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "uri", ["/v3/images/variations", "/v3/echo?x=/images/generations", "/v3/ximages/edits", "/", ""]
+)
 def test_other_uris_are_refused(uri: str, text: str, pipes: dict[str, Any]) -> None:
     error = refusal(text, pipes, post(uri))
     assert (error.status, error.code) == (404, "unknown_url")
     assert error.message.startswith(f"Unsupported URI: {uri}; this model answers {GENERATIONS}")
+
+
+def test_json_under_another_content_type_is_refused(text: str, pipes: dict[str, Any]) -> None:
+    error = refusal(text, pipes, HttpPayload(GENERATIONS, {"Content-Type": "text/plain"}, b'{"prompt": "a cat"}'))
+    assert (error.status, error.code) == (415, "unsupported_media_type")
 
 
 def test_an_edit_takes_its_picture_to_the_lane(
