@@ -125,7 +125,7 @@ def _payload(
     """An HTTP call in a tensor: its body, which is JSON unless ``content_type`` says otherwise."""
     if tensor.datatype != "BYTES":
         refuse(
-            f"The input {quoted(tensor.name)} is {tensor.datatype}; the graph takes BYTES: the body of an HTTP call.",
+            f"The input {quoted(tensor.name)} is {tensor.datatype[:100]}; the graph takes BYTES: the body of an HTTP call.",
             "invalid_precision",
             tensor.name,
         )

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from aiohttp import web
 
 from calculators.http_payload import Headers, HttpPayload, Part, RequestError
+from server.compression import coding_of, decompress
 from server.multipart import parse_multipart
 from server.settings import Settings
 
@@ -203,9 +204,10 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
     """The body of a request, decompressed.
 
     Raises:
-        RequestError: 413; it is larger than ``max_body_bytes``. 408; it took longer than ``body_timeout_s`` to arrive.
+        RequestError: 413; it is larger than ``max_body_bytes``. 408; it took longer than ``body_timeout_s`` to arrive. 415 or 400;
+            it is compressed in a way that is not known, or damaged.
     """
-    limit = settings.max_body_bytes
+    limit, coding = settings.max_body_bytes, coding_of(request)
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     body = body_at_hand(request, settings)
@@ -225,17 +227,25 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
             status=408,
             code="body_timeout",
         ) from None
-    return b"".join(chunks)
+    whole = b"".join(chunks)
+    if coding is None:
+        return whole
+    opened = await asyncio.to_thread(decompress, whole, coding, limit)
+    if opened is None:
+        raise _too_large(limit)
+    return opened
 
 
 def body_at_hand(request: web.Request, settings: Settings) -> bytes | None:
     """The body of a request if all of it has arrived already, as most have; else None, and nothing is read.
 
+    None too for one that is to be decompressed.
+
     Raises:
-        RequestError: 413; it is larger than ``max_body_bytes``.
+        RequestError: 413; it is larger than ``max_body_bytes``. 415; it is compressed in a way that is not known.
     """
     # Not request.read(): its limit is that of the application at the root, and we may be mounted in another one's.
-    if not request.content.is_eof():
+    if not request.content.is_eof() or coding_of(request) is not None:
         return None
     body = request.content.read_nowait()
     if len(body) > settings.max_body_bytes:

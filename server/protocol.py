@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from calculators.http_payload import RequestError
 from server.errors import BODY_ERRORS, openai_response
@@ -53,14 +53,15 @@ class Connections:
 class Protocol(web.RequestHandler):
     """aiohttp's connection, but for its errors, and for clients that send slowly.
 
-    Errors are in our form, and one line in the log where the client is at fault. A connection whose next request has begun has
-    ``HEAD_S`` seconds to send the rest of its head; one that never sent anything has as long.
+    Errors are in our form, and one line in the log where the client is at fault. Bodies come as they were sent, compressed or
+    not. A connection whose next request has begun has ``HEAD_S`` seconds to send the rest of its head; one that never sent
+    anything has as long.
     """
 
     __slots__ = ("_head_timer", "_open")
 
     def __init__(self, *args: Any, connections: Connections, **kw: Any) -> None:
-        super().__init__(*args, **kw)
+        super().__init__(*args, auto_decompress=False, **kw)  # see server.compression
         self._open = connections
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -107,10 +108,12 @@ class Protocol(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is not HTTP, or a fault of aiohttp's own."""
         if isinstance(exc, HttpProcessingError) or status < 500:
-            _log.info("what %s sent is not HTTP: %s", request.remote, _reason(message))
+            # What is too long is repeated by aiohttp, on the same line: a header, or a query with a prompt.
+            reason = f"a line has more than {exc.args[1]} bytes" if isinstance(exc, LineTooLong) else _reason(message)
+            _log.info("what %s sent is not HTTP: %s", request.remote, reason)
             if request.writer.output_size > 0:
                 raise ConnectionError("an answer is on its way already")
-            error = RequestError(f"This is not a valid HTTP request: {_reason(message)}", code="invalid_http")
+            error = RequestError(f"This is not a valid HTTP request: {reason}", code="invalid_http")
             error.status = status
         else:
             super().handle_error(request, status, exc, message)  # the log, and the check for an answer on its way

@@ -12,6 +12,7 @@ from server.discovery import ServableSpec
 
 _RETRY_LOADING_S = 5
 _NAMES_SHOWN = 20
+_LONGEST_SHOWN = 100
 # A plug-in that cannot be imported says so with its whole traceback; what remains is the exception at its end.
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*")
 
@@ -77,7 +78,7 @@ def problems(error: GraphError) -> str:
 
 def quoted(name: str) -> str:
     """A model name from outside as it may stand in a message: quoted, escaped, and not endless."""
-    return repr(name if len(name) <= 100 else name[:100] + "...")
+    return repr(name if len(name) <= _LONGEST_SHOWN else name[:_LONGEST_SHOWN] + "...")
 
 
 def _loading(text: str) -> RequestError:
@@ -94,7 +95,7 @@ def _loading(text: str) -> RequestError:
 def _suggestion(name: str, names: Sequence[str]) -> str:
     if not names:
         return "; this server has no models."
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name[:_LONGEST_SHOWN], names, n=1, cutoff=0.6)
     shown = ", ".join(names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     hint = f"; did you mean {quoted(near[0])}?" if near else "."

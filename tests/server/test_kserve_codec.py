@@ -184,6 +184,12 @@ def test_a_tensor_that_the_stream_does_not_take_is_refused(kind: str, tensor: Te
     assert text in error.message
 
 
+@pytest.mark.parametrize("kind", ["array", "text", "int", "dict", "payload"])
+def test_a_refusal_does_not_repeat_a_datatype_of_megabytes(kind: str) -> None:
+    error = refused(taking(kind), asking(Tensor("in", "F" * 1_000_000, (1,), [1])))
+    assert len(error.message) < 500
+
+
 @pytest.mark.parametrize(
     ("datatype", "channels", "image_format"),
     [

@@ -173,7 +173,8 @@ def test_what_is_no_http_gets_our_form_of_error_and_one_line_in_the_log(
         (b"\x16\x03\x01garbage\r\n\r\n", "invalid_http"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nbad header line\r\n\r\n", "invalid_http"),
         (b"GET / HTTP/9.9.9\r\nHost: x\r\n\r\n", "invalid_http"),
-        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "invalid_http"),
+        (b"GET /?q=a+secret" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "invalid_http"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nCookie: a+secret" + b"x" * 20_000 + b"\r\n\r\n", "invalid_http"),
         (damaged, "invalid_body"),
     ):
         head, body = _exchange(server, sent)
@@ -181,12 +182,15 @@ def test_what_is_no_http_gets_our_form_of_error_and_one_line_in_the_log(
         assert "Server: graph-runtime\r\n" in head + "\r\n"
         assert "aiohttp" not in head
         assert json.loads(body)["error"]["code"] == code
+        assert "secret" not in body
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) == 0
     log = server.errors()
     assert "Traceback" not in log
     assert "ERROR" not in log
-    assert log.count("is not HTTP: ") == 4
+    assert "secret" not in log
+    assert log.count("is not HTTP: ") == 5
+    assert log.count("is not HTTP: a line has more than 8190 bytes") == 2
 
 
 def test_several_addresses_share_one_port_and_are_told(start_server: StartServer, models: Models) -> None:
