@@ -41,6 +41,8 @@ _CODES: Final = {
 BYTES: Final = "BYTES"
 DATATYPES: Final = (*_DTYPES, BYTES)
 _LENGTH: Final = struct.Struct("<I")
+_MOST_DIMENSIONS: Final = 64  # as numpy
+_LARGEST_DIMENSION: Final = 2**63 - 1  # as KServe's messages
 _SHOWN: Final = 40
 
 
@@ -116,7 +118,7 @@ def count_of(tensor: Tensor) -> int:
     """How many elements the shape asks for.
 
     Raises:
-        RequestError: 400; the datatype is not known, or a dimension is negative.
+        RequestError: 400; the datatype is not known, or no array has such a shape.
     """
     if tensor.datatype not in DATATYPES:
         reason = "BF16 is not supported here, as numpy has no such type; send FP32" if tensor.datatype == "BF16" else ""
@@ -124,6 +126,12 @@ def count_of(tensor: Tensor) -> int:
             tensor,
             f"has the datatype {_short(tensor.datatype)}: {reason or 'it takes one of ' + ', '.join(DATATYPES)}",
             "invalid_precision",
+        )
+    if len(tensor.shape) > _MOST_DIMENSIONS:  # to multiply millions of them would take hours
+        _refuse(tensor, f"has {len(tensor.shape)} dimensions; {_MOST_DIMENSIONS} are the most", "invalid_shape")
+    if max(tensor.shape, default=0) > _LARGEST_DIMENSION:
+        _refuse(
+            tensor, f"has the shape {_shape(tensor)}; no dimension can be more than {_LARGEST_DIMENSION}", "invalid_shape"
         )
     if min(tensor.shape, default=0) < 0:
         _refuse(tensor, f"has the shape {_shape(tensor)}; no dimension can be negative", "invalid_shape")
@@ -259,8 +267,8 @@ def _text(value: str | bytes) -> bytes:
 
 
 def _shape(tensor: Tensor) -> str:
-    text = str(list(tensor.shape[:8]))
-    return text if len(tensor.shape) <= 8 else f"{text[:-1]}, ...]"
+    text = ", ".join(_short(size) for size in tensor.shape[:8])
+    return f"[{text}, ...]" if len(tensor.shape) > 8 else f"[{text}]"
 
 
 def _short(value: object) -> str:

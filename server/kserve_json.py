@@ -27,6 +27,7 @@ HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 _REQUEST: Final = frozenset({"id", "parameters", "inputs", "outputs"})
 _INPUT: Final = frozenset({"name", "datatype", "shape", "data", "parameters"})
 _OUTPUT: Final = frozenset({"name", "parameters"})
+_MOST_DIGITS: Final = 20
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -58,14 +59,15 @@ def split_body(body: bytes, header_length: str | None) -> tuple[bytes, memoryvie
     """
     if header_length is None:
         return body, memoryview(b"")
-    if not (header_length.isascii() and header_length.isdigit() and 0 < int(header_length[:20]) <= len(body)):
+    is_number = header_length.isascii() and header_length.isdigit() and len(header_length) <= _MOST_DIGITS
+    size = int(header_length) if is_number else 0
+    if not 0 < size <= len(body):
         refuse(
             f"The header {HEADER_LENGTH} is {header_length[:40]!r}; it has to be the length of the JSON at the beginning of the "
             f"body, which has {len(body)} bytes.",
             "invalid_value",
             HEADER_LENGTH,
         )
-    size = int(header_length)
     return body[:size], memoryview(body)[size:]
 
 

@@ -110,7 +110,9 @@ def test_an_element_that_does_not_fit_is_named_with_its_place(datatype: str, ele
         (Tensor("x", "BYTES", (1,), b"\x01\x00\x00\x00ab"), "invalid_content_size", "not the 1 elements"),
         (Tensor("x", "BYTES", (2,), packed(b"a")), "invalid_content_size", "not the 2 elements"),
         (Tensor("x", "BYTES", (1,), packed(b"a", b"b")), "invalid_content_size", "not the 1 elements"),
-        (Tensor("x", "FP32", (1,) * 100, [1.0]), "invalid_shape", "cannot be"),
+        (Tensor("x", "FP32", (1,) * 100, [1.0]), "invalid_shape", "has 100 dimensions; 64 are the most"),
+        (Tensor("x", "FP32", (2**62,) * 300, b""), "invalid_shape", "has 300 dimensions"),
+        (Tensor("x", "BYTES", (10**4000,) * 2, ["a"]), "invalid_shape", "no dimension can be more than"),
     ],
 )
 def test_data_that_is_not_what_the_tensor_says_is_refused(tensor: Tensor, code: str, text: str) -> None:
