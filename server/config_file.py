@@ -206,10 +206,14 @@ class _Reader:
         )
 
     def text(self, path: FieldPath, value: Any) -> str | None:
-        if value is None or isinstance(value, str):
-            return value
-        self.problem(path, f"it has to be a text, not {_kind(value)}")
-        return None
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            self.problem(path, f"it has to be a text, not {_kind(value)}")
+            return None
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            self.problem(path, "it has a character that no name and no path can have, NUL or half of a surrogate pair")
+        return value
 
     # ---- the section of our own
 

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from graph_runtime.positions import FieldPath, Positions, line_starts
 from server.settings import SettingsError
@@ -37,7 +37,7 @@ def read_json_file(path: Path) -> JsonFile:
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise
     except json.JSONDecodeError as error:
@@ -51,6 +51,10 @@ def read_json_file(path: Path) -> JsonFile:
         lines = [f'{positions.place_of_offset(offset)}: the key "{key}" is there twice' for key, offset in repeated]
         raise SettingsError("\n".join(lines))
     return JsonFile(value, positions)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _offsets(text: str) -> tuple[dict[FieldPath, int], list[tuple[str, int]]]:

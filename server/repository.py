@@ -263,8 +263,9 @@ def _servable_of(entry: Entry, above: Path, warn: Warn) -> ServableSpec:
     Raises:
         OSError, ValueError: there is none; the text says why.
     """
-    for key, text in (("base_path", entry.base_path or entry.name), ("graph_path", entry.graph_path or "")):
-        if ".." in Path(text).parts:
+    paths = {"base_path": entry.base_path or entry.name, "graph_path": entry.graph_path, "subconfig": entry.subconfig}
+    for key, text in paths.items():
+        if ".." in Path(text or "").parts:
             raise ValueError(f'{key} "{text}" must not contain ".."; use an absolute path')
     folder = _folder_of(entry, above)
     shown = entry.base_path or entry.name

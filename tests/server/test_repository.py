@@ -146,6 +146,7 @@ def test_paths_of_an_entry(tmp_path: Path, entry: dict[str, str], file: str, bas
     [
         ({"base_path": "../x"}, 'base_path "../x" must not contain ".."'),
         ({"graph_path": "x/../../g.pbtxt"}, 'graph_path "x/../../g.pbtxt" must not contain ".."'),
+        ({"subconfig": "../x.json"}, 'subconfig "../x.json" must not contain ".."'),
         ({"base_path": "gone"}, '"gone": there is no such folder'),
         ({}, '"a": the folder has neither a graph.pbtxt nor a model_index.json'),
         ({"graph_path": "gone.pbtxt"}, 'there is no file "gone.pbtxt" in "a"'),
