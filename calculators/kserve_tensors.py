@@ -131,7 +131,9 @@ def count_of(tensor: Tensor) -> int:
         _refuse(tensor, f"has {len(tensor.shape)} dimensions; {_MOST_DIMENSIONS} are the most", "invalid_shape")
     if max(tensor.shape, default=0) > _LARGEST_DIMENSION:
         _refuse(
-            tensor, f"has the shape {_shape(tensor)}; no dimension can be more than {_LARGEST_DIMENSION}", "invalid_shape"
+            tensor,
+            f"has the shape {_shape(tensor)}; no dimension can be more than {_LARGEST_DIMENSION}",
+            "invalid_shape",
         )
     if min(tensor.shape, default=0) < 0:
         _refuse(tensor, f"has the shape {_shape(tensor)}; no dimension can be negative", "invalid_shape")

@@ -94,9 +94,18 @@ def test_keys_that_graphs_have_no_use_for_are_read_and_told_one_by_one(tmp_path:
         ({"model_config_list": [{"config": {}}]}, ":1:25: model_config_list[0].config: the name is missing"),
         ({"model_config_list": [{"config": {"nme": "a"}}]}, ".config.nme: there is no such key; did you mean 'name'?"),
         ({"model_config_list": [{"config": {"name": 1}}]}, ".config.name: it has to be a text, not a number"),
-        ({"mediapipe_config_list": [{"name": "a\0b"}]}, "[0].name: it has a character that no name and no path can have"),
-        ({"mediapipe_config_list": [{"name": "\ud800"}]}, "[0].name: it has a character that no name and no path can have"),
-        ({"model_config_list": [{"config": {"name": "a", "base_path": "a\0"}}]}, ".base_path: it has a character that no"),
+        (
+            {"mediapipe_config_list": [{"name": "a\0b"}]},
+            "[0].name: it has a character that no name and no path can have",
+        ),
+        (
+            {"mediapipe_config_list": [{"name": "\ud800"}]},
+            "[0].name: it has a character that no name and no path can have",
+        ),
+        (
+            {"model_config_list": [{"config": {"name": "a", "base_path": "a\0"}}]},
+            ".base_path: it has a character that no",
+        ),
         ({"mediapipe_config_list": [{"name": "a", "graph_path": "\udfff"}]}, ".graph_path: it has a character that no"),
         ({"model_config_list": [{"config": {"name": "a", "plugin_config": {"x": math.nan}}}]}, "NaN is no JSON number"),
         ({"mediapipe_config_list": [{"name": "a", "nireq": 1}]}, "list[0].nireq: there is no such key; it takes name,"),

@@ -68,7 +68,10 @@ def test_any_json_is_a_request_or_a_refusal(body: Any, behind: bytes, header: bo
         packets_of(INTERFACE, read_request(head, binary, "m", "").request)
 
 
-@pytest.mark.parametrize("length", ["0", "-1", "+2", "3", "0x2", "\u0662", "", "2" + "0" * 5000, "0" * 5000 + "2", "0" * 19 + "2" + "0" * 5000])
+@pytest.mark.parametrize(
+    "length",
+    ["0", "-1", "+2", "3", "0x2", "\u0662", "", "2" + "0" * 5000, "0" * 5000 + "2", "0" * 19 + "2" + "0" * 5000],
+)
 def test_a_length_of_the_json_that_cannot_be_is_refused(length: str) -> None:
     with pytest.raises(RequestError, match="it has to be the length of the JSON"):
         split_body(b"{}", length)
