@@ -1,4 +1,4 @@
-"""The command ``graph-runtime``: serve, generate, check.
+"""The command ``graph-runtime``: serve, generate, check, pull.
 
 Each command imports what it needs when it runs: ``--help`` and ``check`` load neither aiohttp nor openvino nor numpy.
 Exit codes: 0 all is well; 1 it failed, or a problem was found; 2 the command line is wrong; 130 interrupted.
@@ -18,10 +18,11 @@ from typing import Any, NoReturn
 from server import setting_values as read
 from server.flags import add_flag, typed
 from server.foreign_flags import FOREIGN_FLAGS
+from server.pull_flags import PULL_HELP, SERVE_ALONE, add_pull_flags, add_serve_flags
 from server.settings import ENVIRONMENT_PREFIX, GROUPS, Settings, SettingsError
 from server.terminal import complain
 
-_OF_THE_SERVE_EXTRA = ("PIL", "aiohttp", "numpy", "openvino", "openvino_genai", "tqdm", "watchfiles")
+_OF_THE_SERVE_EXTRA = ("PIL", "aiohttp", "huggingface_hub", "numpy", "openvino", "openvino_genai", "tqdm", "watchfiles")
 
 SERVE_HELP = """\
 Serve every graph in a model folder over HTTP (OpenAI images API under /v3 and /v1; GET / explains).
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_generate(commands)
     _add_check(commands)
+    add_pull_flags(_add_command(commands, "pull", "fetch an image model from the Hugging Face hub", PULL_HELP, _pull))
     return parser
 
 
@@ -139,6 +141,7 @@ def _add_serve(commands: Any) -> None:
             **({"action": "extend"} if isinstance(setting.default, tuple) else {}),  # given twice, both count
             **({"nargs": "?", "const": True} if isinstance(setting.default, bool) else {}),  # OVMS's have no value
         )
+    add_serve_flags(parser)
     for name, reason in FOREIGN_FLAGS.items():
         add_flag(
             parser,
@@ -267,6 +270,18 @@ def _serve(arguments: argparse.Namespace) -> int:
     except SettingsError as error:
         complain("serve", str(error))
         return 2
+    if arguments.source_model is not None:
+        from server.pull import pull_and_serve
+
+        return pull_and_serve(arguments, settings)
+    alone = [f"--{name}" for name in SERVE_ALONE if getattr(arguments, name) is not None]
+    if alone:
+        complain(
+            "serve",
+            f"{', '.join(alone)}: this is for a model that is pulled, by --source_model; for others, graph-runtime configure "
+            "writes it into the options of graph.pbtxt",
+        )
+        return 2
     from server.serve import serve
 
     return serve(settings)
@@ -282,6 +297,12 @@ def _check(arguments: argparse.Namespace) -> int:
     from server.check import check
 
     return check(arguments.paths, arguments.options_proto or ())
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    from server.pull import pull
+
+    return pull(arguments)
 
 
 if __name__ == "__main__":

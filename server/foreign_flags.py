@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-_GRAPH = "this server runs graphs; give it in the options of a node in graph.pbtxt"
 _CLASSIC = "single OpenVINO models without a graph are not served here; write a graph.pbtxt with a node for the model"
-_PULL = "this server downloads no models; fetch them with huggingface-cli or optimum-cli, then give their folder with --models"
+_EXPORT = "models are pulled in OpenVINO format as they are; export others with optimum-cli"
 
 FOREIGN_FLAGS: Final[dict[str, str]] = {
     "api_key": "everybody on this machine can read command lines; use --api_key_file or the environment variable API_KEY",
@@ -18,8 +17,6 @@ FOREIGN_FLAGS: Final[dict[str, str]] = {
     "cpu_extension": "calculators are Python classes; give extensions to OpenVINO in a node's plugin_config",
     "allowed_local_media_path": "the server never reads files that requests name; upload pictures instead",
     "allowed_media_domains": "the server never fetches URLs that requests name; upload pictures instead",
-    "target_device": f"{_GRAPH}: device",
-    "plugin_config": f"{_GRAPH}: plugin_config",
     "batch_size": _CLASSIC,
     "shape": _CLASSIC,
     "layout": _CLASSIC,
@@ -29,26 +26,12 @@ FOREIGN_FLAGS: Final[dict[str, str]] = {
     "precision": _CLASSIC,
     "model_version_policy": f"graphs have one version; {_CLASSIC}",
     "nireq": "--runs_per_servable says how many runs of one graph go on at the same time",
-    "pull": _PULL,
-    "source_model": _PULL,
-    "source_loras": _PULL,
-    "overwrite_models": _PULL,
-    "weight-format": _PULL,
-    "extra_quantization_params": _PULL,
-    "gguf_filename": _PULL,
+    "weight-format": _EXPORT,
+    "extra_quantization_params": _EXPORT,
+    "gguf_filename": _EXPORT,
     "configure": "write the graph.pbtxt yourself; examples/models/shapes has one",
     "list_models": "a running server lists them at /v1/config and /v3/models; graph-runtime check looks at a folder",
     "add_to_config": "put the model's folder into --models; a running server takes it up by itself",
     "remove_from_config": "remove the model's folder from --models; a running server notices by itself",
-    "task": f"{_GRAPH}; image models without a graph need none",
-    "resolution": f"{_GRAPH}: resolution",
-    "max_resolution": f"{_GRAPH}: max_resolution",
-    "default_resolution": f"{_GRAPH}: default_resolution",
-    "num_images_per_prompt": f"{_GRAPH}: num_images_per_prompt",
-    "guidance_scale": f"{_GRAPH}: guidance_scale",
-    "max_num_images_per_prompt": f"{_GRAPH}: max_num_images_per_prompt",
-    "default_num_inference_steps": f"{_GRAPH}: default_num_inference_steps",
-    "max_num_inference_steps": f"{_GRAPH}: max_num_inference_steps",
-    "num_streams": f"{_GRAPH}: plugin_config with NUM_STREAMS",
 }
 """Flag -> why it is refused, and what takes its place."""

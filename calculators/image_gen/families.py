@@ -75,6 +75,11 @@ class Family:
     recommended_steps: int | None = None
     partial_images: bool = True
 
+    @property
+    def components(self) -> Mapping[str, frozenset[str]]:
+        """All components that hold weights: name in model_index.json -> the classes that GenAI runs."""
+        return {**self.text_encoders, **self.denoiser, "vae": self.vae}
+
 
 _SAMPLE_SIZE: Final = frozenset({"sample_size"})
 _UNET: Final = MappingProxyType({"unet": frozenset({"UNet2DConditionModel"})})

@@ -93,6 +93,26 @@ def read_model_folder(folder: Path, report: Report) -> ModelInfo | None:
     return None if found.reported else info
 
 
+def check_pipeline(folder: Path, report: Report) -> None:
+    """What its smallest files, model_index.json and the scheduler's configuration, tell against loading a model.
+
+    So a model can be refused before its weights are there.
+    """
+    found = _Folder(folder, report)
+    index = found.json(MODEL_INDEX)
+    if index is None:
+        return
+    family = FAMILIES.get(str(index.get("_class_name")))
+    if family is None:
+        report(_unknown_class(folder, index.get("_class_name")))
+        return
+    for name, classes in family.components.items():
+        found.has_class(index, family, name, classes)
+    scheduler = found.json("scheduler", "scheduler_config.json")
+    if scheduler is not None:
+        found.check_scheduler(scheduler, family)
+
+
 def _unknown_class(folder: Path, class_name: object) -> str:
     place = folder / MODEL_INDEX
     return f"{place}: _class_name is {json.dumps(class_name)}; OpenVINO GenAI makes pictures with these: " + ", ".join(
@@ -139,16 +159,8 @@ class _Folder:
                 f'{self.path}: no folder above a model may have "text_encoder" in its name: OpenVINO GenAI would look for the '
                 "tokenizer in the wrong place; move the model"
             )
-        for name, classes in {**family.text_encoders, **family.denoiser, "vae": family.vae}.items():
-            entry = index.get(name)
-            found = _class_of(entry)
-            if found is None and name in family.optional:
-                continue
-            if found not in classes:
-                self.report(
-                    f'{self.path / MODEL_INDEX}: "{name}" must be [library, class] with a class of {_any_of(classes)}; '
-                    f"it is {json.dumps(entry)}"
-                )
+        for name, classes in family.components.items():
+            if not self.has_class(index, family, name, classes):
                 continue
             folder = "vae_decoder" if name == "vae" else name
             self.require(f"{folder}/openvino_model.xml", f"{folder}/openvino_model.bin", f"{folder}/config.json")
@@ -158,6 +170,17 @@ class _Folder:
                 self.require(f"{tokenizer}/openvino_tokenizer.xml", f"{tokenizer}/openvino_tokenizer.bin")
                 if family.needs_chat_template:
                     self.check_chat_template(tokenizer)
+
+    def has_class(self, index: Mapping[str, Any], family: Family, name: str, classes: frozenset[str]) -> bool:
+        """Whether a component is there, in one of the classes; a wrong one is reported."""
+        entry = index.get(name)
+        found = _class_of(entry)
+        if found not in classes and not (found is None and name in family.optional):
+            self.report(
+                f'{self.path / MODEL_INDEX}: "{name}" must be [library, class] with a class of {_any_of(classes)}; '
+                f"it is {json.dumps(entry)}"
+            )
+        return found in classes
 
     def check_weights(self, folder: str) -> None:
         """The file's length tells an interrupted download, and what Git leaves in place of a large file."""
