@@ -123,4 +123,4 @@ def _check(part: Path, url: str) -> None:
 
 def _part(target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    return target.with_name(f"{target.name}.tmp")
+    return target.with_name(f".{target.name}.tmp")  # hidden: no server takes it for a change
