@@ -177,22 +177,26 @@ def _get(url: str, headers: dict[str, str], target: Path, tell: Callable[[int], 
     def meter(**_: Any) -> _Meter:
         return _Meter(tell)
 
-    with target.open("ab") as out:
-        if size_bytes is not None and out.tell() > size_bytes:
-            out.truncate(0)
-        if out.tell() != size_bytes:
-            bar: Any = meter  # http_get asks for a subclass of tqdm, and uses no more of it than _Meter has
-            http_get(
-                url,
-                out,
-                resume_size=out.tell(),
-                headers=headers,
-                expected_size=size_bytes,
-                displayed_filename=url,
-                tqdm_class=bar,
-            )
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with target.open("ab") as out:
+            if size_bytes is not None and out.tell() > size_bytes:
+                out.truncate(0)
+            if out.tell() != size_bytes:
+                bar: Any = meter  # http_get asks for a subclass of tqdm, and uses no more of it than _Meter has
+                http_get(
+                    url,
+                    out,
+                    resume_size=out.tell(),
+                    headers=headers,
+                    expected_size=size_bytes,
+                    displayed_filename=url,
+                    tqdm_class=bar,
+                )
+            out.flush()
+            os.fsync(out.fileno())
+    finally:
+        if size_bytes != 0 and target.exists() and not target.stat().st_size:
+            target.unlink()  # nothing came: no trace of it is of use
 
 
 class _Meter:
