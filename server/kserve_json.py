@@ -157,8 +157,10 @@ def _parse(text: bytes) -> dict[str, Any]:
         parsed = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         refuse(f"Failed to parse JSON: {error}.", "invalid_json")
+    if not isinstance(parsed, dict):
+        refuse('JSON body must be an object, such as {"inputs": [...]}.', "invalid_json")
     # Each key has its colon: if there are more, a text holds one, or a key stands twice; then the strict reader looks.
-    if not isinstance(parsed, dict) or text.count(b":") != _keys(parsed):
+    if text.count(b":") != _keys(parsed):
         return parse_object(text)
     return parsed
 

@@ -19,9 +19,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from calculators.http_payload import RequestError
 from server.backend import Event
 from server.clock import Clock
-from server.errors import describe, needs_log
+from server.errors import NO_RETRY, describe, needs_log
 from server.keys import REQUEST_ID
 from server.logs import about, note_code
 
@@ -31,6 +32,7 @@ IGNORED_HEADER: Final = "x-ignored-parameters"
 
 _IGNORED: Final = '"ignored_parameters"'
 _TYPE: Final = re.compile(r'\{\s*"type"\s*:\s*"([\w.]{1,100})"')
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")  # no other: JSON may hold U+2028 and the like as they are
 _NAME: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,100}")
 _MOST_IGNORED: Final = 40
 _LARGE_CHARACTERS: Final = (
@@ -53,15 +55,26 @@ async def json_reply(events: AsyncGenerator[Event, None], stream: str) -> web.Re
     """The one packet on ``stream`` as a JSON response; the run has ended when it returns.
 
     Raises:
-        GraphAnswerError: there was no packet, more than one, or one that is not a ``str``.
+        GraphAnswerError: there was no packet, or one that is not a ``str``.
+        RequestError: 500 ``several_answers``; there was more than one.
     """
     answers = []
     async with aclosing(events):
         async for event in events:
             if event.stream == stream:
                 answers.append(event.value)
-    if len(answers) != 1:
-        raise GraphAnswerError(f'output stream "{stream}" gave {len(answers)} packets; a JSON answer is exactly one')
+    if not answers:
+        raise GraphAnswerError(f'output stream "{stream}" gave no packet')
+    if len(answers) > 1:
+        raise RequestError(
+            f'The graph gave {len(answers)} packets on its output "{stream}", and an answer without "stream": true is one; '
+            "ask for a stream.",
+            status=500,
+            type="server_error",
+            param="stream",
+            code="several_answers",
+            headers=(NO_RETRY,),
+        )
     answer = _text(answers[0], stream)
     return web.Response(
         body=await _encoded(answer), content_type="application/json", headers=await _ignored_header(answer)
@@ -147,7 +160,7 @@ def _text(answer: Any, stream: str) -> str:
 def _as_event(text: str) -> str:
     named = _TYPE.match(text)
     name = f"event: {named[1]}\n" if named is not None else ""
-    lines = text.splitlines() if "\n" in text or "\r" in text else [text]
+    lines = _LINE_END.split(text) if "\n" in text or "\r" in text else [text]
     return name + "".join(f"data: {line}\n" for line in lines) + "\n"
 
 

@@ -171,16 +171,29 @@ async def test_a_calculator_that_raises_is_a_500_without_details_and_the_server_
     assert (await client.post(PATH, json={"model": "echo"})).status == 200
 
 
-@pytest.mark.parametrize("answers", [0, 2])
-async def test_a_graph_that_answers_with_other_than_one_packet_is_a_fault_of_the_server(
-    serve: Serve, models: Models, caplog: pytest.LogCaptureFixture, answers: int
+async def test_several_packets_for_who_asks_for_no_stream_are_a_500_that_says_so(serve: Serve, models: Models) -> None:
+    models.add("answers", "HttpAnswers")
+    client = await serve()
+    response = await client.post(PATH, json={"model": "answers", "answers": 2})
+    assert (response.status, response.headers["x-should-retry"]) == (500, "false")
+    assert (await response.json())["error"] == {
+        "message": 'The graph gave 2 packets on its output "output", and an answer without "stream": true is one; '
+        "ask for a stream.",
+        "type": "server_error",
+        "param": "stream",
+        "code": "several_answers",
+    }
+
+
+async def test_a_graph_that_gives_no_packet_is_a_fault_of_the_server(
+    serve: Serve, models: Models, caplog: pytest.LogCaptureFixture
 ) -> None:
     models.add("answers", "HttpAnswers")
     client = await serve()
     assert (await client.post(PATH, json={"model": "answers", "answers": 1})).status == 200
-    response = await client.post(PATH, json={"model": "answers", "answers": answers})
+    response = await client.post(PATH, json={"model": "answers", "answers": 0})
     assert response.status == 500
-    assert f'output stream "output" gave {answers} packets; a JSON answer is exactly one' in caplog.text
+    assert 'output stream "output" gave no packet' in caplog.text
 
 
 async def test_a_graph_that_answers_with_no_text_is_a_fault_of_the_server(

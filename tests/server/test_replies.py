@@ -54,6 +54,11 @@ async def test_packets_without_a_type_or_with_lines_are_data_all_the_same(client
     assert await response.text() == 'data: {"a": 1}\n\ndata: two\ndata: lines\n\ndata: {"type": "no name!"}\n\n'
 
 
+async def test_only_the_ends_of_lines_that_events_know_divide_a_packet(client: Client) -> None:
+    response = await ask(client, '{"a":\r\n"x\u2028y\u0085z",\r"b": 1}\n')
+    assert await response.text() == 'data: {"a":\ndata: "x\u2028y\u0085z",\ndata: "b": 1}\ndata: \n\n'
+
+
 @pytest.mark.parametrize("stream", [False, None])
 async def test_without_stream_the_answer_is_json(client: Client, stream: bool | None) -> None:
     response = await ask(client, LAST, stream=stream)
