@@ -50,7 +50,7 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
         say(line)
     correct = not problems
     for file, spec in {spec.shown_file: spec for spec in specs}.items():
-        found, remarks, plan = _look_at(spec)
+        found, remarks, plan = look_at(spec)
         correct = correct and not found
         gap = None if plan is None else http_gap(interface_of(plan))
         ok = f"{file}: ok" if gap is None else f"{file}: ok; it {gap}"
@@ -60,7 +60,7 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
     return 0 if correct else 1
 
 
-def _look_at(spec: ServableSpec) -> tuple[list[Problem], list[Problem], Plan | None]:
+def look_at(spec: ServableSpec) -> tuple[list[Problem], list[Problem], Plan | None]:
     """The problems of a graph, notes on it, and its Plan if it has one."""
     found: list[Problem] = []
     plan = None

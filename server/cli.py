@@ -1,4 +1,4 @@
-"""The command ``graph-runtime``: serve, generate, check, pull.
+"""The command ``graph-runtime``: serve, generate, check, pull, configure.
 
 Each command imports what it needs when it runs: ``--help`` and ``check`` load neither aiohttp nor openvino nor numpy.
 Exit codes: 0 all is well; 1 it failed, or a problem was found; 2 the command line is wrong; 130 interrupted.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from server import setting_values as read
+from server.configure_flags import CONFIGURE_HELP, add_configure_flags
 from server.flags import add_flag, typed
 from server.foreign_flags import FOREIGN_FLAGS
 from server.pull_flags import PULL_HELP, SERVE_ALONE, add_pull_flags, add_serve_flags
@@ -92,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_check(commands)
     add_pull_flags(_add_command(commands, "pull", "fetch an image model from the Hugging Face hub", PULL_HELP, _pull))
+    brief = "write the graph.pbtxt of a model, or list it in a config.json"
+    add_configure_flags(_add_command(commands, "configure", brief, CONFIGURE_HELP, _configure))
     return parser
 
 
@@ -303,6 +306,12 @@ def _pull(arguments: argparse.Namespace) -> int:
     from server.pull import pull
 
     return pull(arguments)
+
+
+def _configure(arguments: argparse.Namespace) -> int:
+    from server.configure import configure
+
+    return configure(arguments)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ _TOP_WITHOUT_EFFECT: Final = {
     "custom_loader_config_list": "graphs need no loaders",
     "monitoring": "what is measured is no matter of this file",
 }
+_KNOWN: Final = (MODELS_LIST, GRAPHS_LIST, SECTION, *_TOP_WITHOUT_EFFECT)
 _PATHS: Final = ("base_path", "graph_path", "subconfig")
 _FOR_MADE_GRAPHS: Final = ("target_device", "plugin_config")
 _OF_CLASSIC_MODELS: Final = (
@@ -105,6 +106,11 @@ class ConfigFile:
         ]
 
 
+def belongs_to_a_model(content: Mapping[str, Any]) -> bool:
+    """Whether a config.json is one that Hugging Face's libraries write into model folders, and says nothing to a server."""
+    return not any(key in content for key in _KNOWN) and any(key in content for key in _OF_MODEL_FOLDERS)
+
+
 def read_config_file(path: Path) -> ConfigFile:
     """Read a config.json; without such a file, an empty one.
 
@@ -141,13 +147,12 @@ class _Reader:
 
     def read(self, path: Path) -> ConfigFile:
         content = self.file.value
-        known = (MODELS_LIST, GRAPHS_LIST, SECTION, *_TOP_WITHOUT_EFFECT)
         if not isinstance(content, dict):
             self.problem((), f"it has to be an object with {MODELS_LIST}, {GRAPHS_LIST} or {SECTION}")
             return ConfigFile(path)
-        if not any(key in content for key in known) and any(key in content for key in _OF_MODEL_FOLDERS):
+        if belongs_to_a_model(content):
             return ConfigFile(path)
-        self.refuse_unknown((), content, known)
+        self.refuse_unknown((), content, _KNOWN)
         for key, why in _TOP_WITHOUT_EFFECT.items():
             if content.get(key):
                 self.no_effect((key,), why)

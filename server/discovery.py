@@ -31,7 +31,7 @@ class ServableSpec:
         base_dir: the folder that relative paths in the graph start from; absolute in a server, as ``graph_file``.
         graph_file: its graph.pbtxt; None where the graph is made by us.
         created: when the graph file was last changed, in whole seconds since 1970; does not move with server starts.
-        graph_text: the graph, where there is no file.
+        graph_text: the graph, where there is no file, or where it is not what the file has.
         model: what config.json says of it.
         fingerprint: changes when the graph, the settings or a file that it loads from does (``server.fingerprint``).
     """
@@ -141,11 +141,25 @@ def servable_in(folder: Path, name: str, device: str = "", plugin_config: str = 
     if not folder.is_dir():
         raise FileNotFoundError("there is no such folder")
     text = f"the folder has neither a {GRAPH_FILE} nor a {MODEL_INDEX}"
-    if any(any(folder.glob(f"[0-9]*/{pattern}")) for pattern in _CLASSIC_MODELS):
+    if _is_classic_model(folder):
         raise FileNotFoundError(
             f"{text}, but a classic model: only graphs are served, one that uses the model could be"
         )
     raise FileNotFoundError(text)
+
+
+def classic_models(folder: Path) -> list[str]:
+    """The paths, in and below a folder, of folders with versions of a model that no graph uses; sorted."""
+    found = []
+    for place, inside, files in os.walk(folder):
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        if GRAPH_FILE not in files and _is_classic_model(Path(place)):
+            found.append(Path(place).relative_to(folder).as_posix())
+    return sorted(found)
+
+
+def _is_classic_model(folder: Path) -> bool:
+    return any(any(folder.glob(f"[0-9]*/{pattern}")) for pattern in _CLASSIC_MODELS)
 
 
 def model_servable(name: str, folder: Path, device: str = "", plugin_config: str = "") -> ServableSpec:

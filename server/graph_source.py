@@ -36,12 +36,16 @@ def plan_servable(spec: ServableSpec, *, file: str | None = None) -> Plan:
     Raises:
         GraphError: the graph, or a subgraph file that it uses, is not valid.
     """
-    subgraphs = {} if spec.graph_file is None else subgraphs_beside(spec.graph_file)
+    subgraphs = {} if spec.graph_file is None else subgraphs_beside(spec.graph_file, spec.graph_text)
     return Plan(_graph(spec), file=file or str(spec.shown_file), subgraphs=subgraphs)
 
 
-def subgraphs_beside(graph_file: Path) -> Mapping[str, Path]:
+def subgraphs_beside(graph_file: Path, graph: str | None = None) -> Mapping[str, Path]:
     """The subgraph files that a graph can use: type -> file.
+
+    Args:
+        graph_file: the graph's file.
+        graph: the graph, where it is not what the file has.
 
     They are the ``.pbtxt`` files in its folder that have a ``type`` which the graph, or another of them that it uses, has as the
     ``calculator`` of a node. All others (examples, other graphs of the folder) have no effect, whatever is in them.
@@ -53,7 +57,7 @@ def subgraphs_beside(graph_file: Path) -> Mapping[str, Path]:
         if file != graph_file and kind is not None:
             by_type.setdefault(kind[2], file)
     used: dict[str, Path] = {}
-    pending = [texts.get(graph_file, "")] if by_type else []
+    pending = [texts.get(graph_file, "") if graph is None else graph] if by_type else []
     while pending:
         text = pending.pop()
         for kind_name, file in by_type.items():
@@ -64,10 +68,10 @@ def subgraphs_beside(graph_file: Path) -> Mapping[str, Path]:
 
 
 def _graph(spec: ServableSpec) -> str | Path:
-    if spec.graph_file is not None:
-        return spec.graph_file
-    assert spec.graph_text is not None  # a spec has the one or the other
-    return spec.graph_text
+    if spec.graph_text is not None:
+        return spec.graph_text
+    assert spec.graph_file is not None  # a spec has the one or the other
+    return spec.graph_file
 
 
 def _text(file: Path) -> str:

@@ -164,7 +164,7 @@ def scan_config(path: Path) -> Scan:
 
 def text_of(spec: ServableSpec) -> str:
     """The graph, as far as it can be read; one that is gone or is no text fails when it is loaded, with the reason."""
-    if spec.graph_file is None:
+    if spec.graph_file is None or spec.graph_text is not None:
         return spec.graph_text or ""
     try:
         return spec.graph_file.read_text(encoding="utf-8", errors="surrogateescape")

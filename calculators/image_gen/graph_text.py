@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from google.protobuf import text_format
-from google.protobuf.message import Message
 
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 
@@ -33,7 +32,7 @@ node: {{
 }}
 """
 
-_ORDER: Final = (
+ORDER: Final = (
     "models_path", "device", "plugin_config", "resolution", "num_images_per_prompt", "guidance_scale", "max_resolution",
     "default_resolution", "max_num_images_per_prompt", "default_num_inference_steps", "max_num_inference_steps",
     "lora_adapters", "composite_lora_adapters",
@@ -49,15 +48,18 @@ def graph_text(options: ImageGenCalculatorOptions) -> str:
     """
     if not options.models_path:
         raise ValueError('models_path is not set; "./" is the folder of the graph itself')
-    present = {field.name: value for field, value in options.ListFields()}
-    lines = [line for name in _ORDER if name in present for line in _lines(options, name, present[name])]
+    lines = [line for name in ORDER for line in option_lines(options, name)]
     return _TEXT.format(version=version("graph-runtime"), options="\n".join(f"          {line}" for line in lines))
 
 
-def _lines(options: Message, name: str, value: Any) -> list[str]:
+def option_lines(options: ImageGenCalculatorOptions, name: str) -> list[str]:
+    """One option as it is written, a line for each value; none if it is not set."""
+    value: Any = {field.name: value for field, value in options.ListFields()}.get(name)
+    if value is None:
+        return []
     if name.endswith("_adapters"):
         return [f"{name}: {{ {text_format.MessageToString(each, as_one_line=True, as_utf8=True)} }}" for each in value]
     if name == "plugin_config" and '"' in value and not re.search(r"['\\]|[^ -~]", value):
         return [f"{name}: '{value}'"]  # JSON, as OVMS writes it, and as it can be read
-    alone = type(options)(**{name: value})
+    alone = ImageGenCalculatorOptions(**{name: value})
     return [text_format.MessageToString(alone, as_one_line=True, as_utf8=True)]
