@@ -29,9 +29,9 @@ FOREIGN_FLAGS: Final[dict[str, str]] = {
     "weight-format": _EXPORT,
     "extra_quantization_params": _EXPORT,
     "gguf_filename": _EXPORT,
-    "configure": "write the graph.pbtxt yourself; examples/models/shapes has one",
-    "list_models": "a running server lists them at /v1/config and /v3/models; graph-runtime check looks at a folder",
-    "add_to_config": "put the model's folder into --models; a running server takes it up by itself",
-    "remove_from_config": "remove the model's folder from --models; a running server notices by itself",
+    "configure": "it is a command of its own: graph-runtime configure PATH",
+    "list_models": "it is a command of its own: graph-runtime configure --list_models; a running server lists them at /v1/config",
+    "add_to_config": "it is a command of its own: graph-runtime configure PATH --add_to_config CONFIG",
+    "remove_from_config": "it is a command of its own: graph-runtime configure --remove_from_config CONFIG --model_name NAME",
 }
 """Flag -> why it is refused, and what takes its place."""
