@@ -194,6 +194,10 @@ def _add(arguments: argparse.Namespace) -> None:
         given["target_device"] = arguments.target_device
     if arguments.plugin_config is not None:
         given["plugin_config"] = json.loads(arguments.plugin_config or "{}")
+    try:
+        (name + given["base_path"]).encode()
+    except UnicodeEncodeError:
+        raise ConfigureError(f"{ascii(name)} is no UTF-8, and a config.json is: give the folder another name") from None
     _check_entry(folder, name, given)
     add_to_config(config, given)
     say(f"Config updated: {config}")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from server import setting_values as read
 from server.flags import add_flag, typed
 from server.image_flags import add_image_flags
 

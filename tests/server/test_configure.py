@@ -239,6 +239,15 @@ def test_what_cannot_be_served_is_not_added(models: Path, capsys: pytest.Capture
     assert not (models / "config.json").exists()
 
 
+def test_a_folder_whose_name_no_json_can_hold_is_not_added(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = os.fsdecode(b"p\xff")
+    (models / "painter").rename(models / odd)
+    code, _, err = run(capsys, odd, "--add_to_config", ".")
+    assert code == 1
+    assert "'p\\udcff' is no UTF-8" in err
+    assert not (models / "config.json").exists()
+
+
 def test_the_models_of_a_folder_are_listed(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in ("painter/1/model.onnx", "a/graph.pbtxt", "a/1/model.xml", "c/d/2/model.xml", ".hidden/1/model.xml"):
         (models / path).parent.mkdir(parents=True, exist_ok=True)
