@@ -50,6 +50,7 @@ def add_configure_flags(parser: argparse.ArgumentParser) -> None:
         "--model_name",
         dest="model_name",
         metavar="NAME",
+        type=typed(read.name),
         help="the name of the model (default: its path below the list)",
     )
     add_flag(lists, "--model_path", dest="model_path", metavar="DIR", type=Path, help="the same as PATH")
