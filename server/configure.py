@@ -197,7 +197,7 @@ def _add(arguments: argparse.Namespace) -> None:
     try:
         (name + given["base_path"]).encode()
     except UnicodeEncodeError:
-        raise ConfigureError(f"{ascii(name)} is no UTF-8, and a config.json is: give the folder another name") from None
+        raise ConfigureError(f"{name!a} is no UTF-8, and a config.json is: give the folder another name") from None
     _check_entry(folder, name, given)
     add_to_config(config, given)
     say(f"Config updated: {config}")
