@@ -80,10 +80,26 @@ class Protocol(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take bytes; a head that is not complete has to be so in time."""
         super().data_received(data)
-        if self._current_request is not None or self._messages:
+        if self._busy:
             self._have_head()
         elif self._head_timer is None:
             self._await_head()
+
+    def close(self) -> None:
+        """Take no further request, when the server leaves; a request that is here goes on, and its answer ends the connection.
+
+        aiohttp would throw away whatever comes from now on: also the rest of a body that is on its way, and requests of clients who
+        cannot know, since it leaves connections without a request open until all others have been answered.
+        """
+        if self._busy:
+            self.keep_alive(False)
+        else:
+            self.force_close()
+
+    @property
+    def _busy(self) -> bool:
+        """Whether there is a request that is not answered wholly."""
+        return self._request_in_progress or bool(self._messages)
 
     def _await_head(self) -> None:
         self._head_timer = asyncio.get_running_loop().call_later(HEAD_S, self._too_slow)
@@ -95,7 +111,7 @@ class Protocol(web.RequestHandler):
 
     def _too_slow(self) -> None:
         self._head_timer = None
-        if self._current_request is None and not self._messages:
+        if not self._busy:
             _log.info("a client took more than %g s to send the head of a request", HEAD_S)
             self.force_close()
 

@@ -62,3 +62,33 @@ async def test_a_head_that_comes_in_pieces_but_in_time_is_answered() -> None:
             await writer.drain()
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         writer.close()
+
+
+async def test_when_the_server_leaves_a_body_on_its_way_is_read_to_its_end_and_idle_connections_are_closed_at_once() -> (
+    None
+):
+    entered = asyncio.Event()
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        entered.set()
+        response = web.Response(body=await request.read())
+        response.force_close()  # as every answer of a server that leaves
+        return response
+
+    server, connections = web.Server(answer), Connections()
+    made = partial(Protocol, server, loop=asyncio.get_running_loop(), connections=connections, access_log=None)
+    async with await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        idle_reader, idle_writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nfir")
+        await entered.wait()
+        server.pre_shutdown()
+        assert await asyncio.wait_for(idle_reader.read(), 20) == b""
+        writer.write(b"st")
+        await writer.drain()
+        writer.write(b"!")
+        assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"\r\n\r\nfirst!")
+        for each in (idle_writer, writer):
+            each.close()
+        await server.shutdown(0)
