@@ -333,7 +333,8 @@ class Servables:
             try:
                 self._check_aliases(servable, handle)
             except GraphError:
-                await self._backend.unload(handle)
+                # Shielded: whoever takes the servable away meanwhile must not leave it half unloaded.
+                await asyncio.shield(self._spawn(self._unload(Version(spec, handle)), f"unload {spec.name}"))
                 raise
         except Exception as error:
             if isinstance(error, GraphError):  # the operator's to mend; it says where

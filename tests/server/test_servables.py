@@ -17,6 +17,7 @@ from server.interface import GraphInterface
 from server.repository import Scan
 from server.servables import Servable, Servables, State
 
+PATIENCE_S = 20.0
 NOTHING = GraphInterface((), (), frozenset())
 
 
@@ -31,6 +32,10 @@ class FakeBackend:
         self.held: dict[str, asyncio.Event] = {}
         """Text -> what a load of it waits for."""
         self.unload_problem: Exception | None = None
+        self.unload_begun = asyncio.Event()
+        self.unload_held = asyncio.Event()
+        """Unloading waits for it; set unless a test holds it."""
+        self.unload_held.set()
         self.changed = asyncio.Event()
         """Set whenever a load begins and whenever something was unloaded."""
 
@@ -62,6 +67,8 @@ class FakeBackend:
         return handle
 
     async def unload(self, handle: Handle) -> None:
+        self.unload_begun.set()
+        await self.unload_held.wait()
         self.unloaded.append(handle)
         self.changed.set()
         if self.unload_problem is not None:
@@ -368,6 +375,20 @@ async def test_a_new_version_with_an_alias_of_another_model_is_refused_and_the_o
     assert servables.find("alias1").name == "a"
     assert servables.find("alias2") is b
     assert backend.unloaded == [backend.loaded[2]]
+
+
+async def test_a_version_that_was_refused_is_unloaded_wholly_when_its_model_is_removed_meanwhile(
+    backend: FakeBackend, servables: Servables
+) -> None:
+    await servables.update(scan(a="alias1"))
+    backend.unload_held.clear()
+    servables.apply(scan(a="alias1", b="alias1"))
+    await backend.unload_begun.wait()
+    servables.apply(scan(a="alias1"))
+    await asyncio.sleep(0)  # who waited for the end of it is told to give up
+    backend.unload_held.set()
+    async with asyncio.timeout(PATIENCE_S):
+        await backend.unload_of(backend.loaded[1])
 
 
 async def test_a_model_that_wanted_a_name_of_another_is_loaded_when_the_name_is_free(
