@@ -23,11 +23,13 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import grpc
 from aiohttp import web
+from google.protobuf.message import DecodeError
 
 from calculators.http_payload import RequestError
 from server.backend import StoppedError
@@ -121,11 +123,11 @@ class Calls:
 
         async def behave(request: Any, context: Context) -> Any:
             return await self._guard(
-                name, context, lambda call: handle(call, request), open_to_all=open_to_all, awaited=not open_to_all
+                name, context, lambda call: handle(call, _whole(request)), open_to_all=open_to_all, awaited=not open_to_all
             )
 
         return grpc.unary_unary_rpc_method_handler(
-            behave, request_deserializer=message.FromString, response_serializer=_serialize
+            behave, request_deserializer=_reader(message), response_serializer=_serialize
         )
 
     def unary_stream(
@@ -134,10 +136,12 @@ class Calls:
         """The handler of a method that takes a message and gives many, with ``Call.write``."""
 
         async def behave(request: Any, context: Context) -> None:
-            await self._guard(name, context, lambda call: handle(call, request), open_to_all=open_to_all, awaited=False)
+            await self._guard(
+                name, context, lambda call: handle(call, _whole(request)), open_to_all=open_to_all, awaited=False
+            )
 
         return grpc.unary_stream_rpc_method_handler(
-            behave, request_deserializer=message.FromString, response_serializer=_serialize
+            behave, request_deserializer=_reader(message), response_serializer=_serialize
         )
 
     def stream(
@@ -149,10 +153,10 @@ class Calls:
         """
 
         async def behave(requests: Any, context: Context) -> None:
-            await self._guard(name, context, lambda call: handle(call, aiter(requests)), awaited=False)
+            await self._guard(name, context, lambda call: handle(call, _all_whole(requests)), awaited=False)
 
         return grpc.stream_stream_rpc_method_handler(
-            behave, request_deserializer=message.FromString, response_serializer=_serialize
+            behave, request_deserializer=_reader(message), response_serializer=_serialize
         )
 
     async def _guard(
@@ -225,6 +229,34 @@ def _as_metadata(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
         for name, value in headers
         if _KEY.fullmatch(name.lower()) and value.isascii() and value.isprintable()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """Bytes in the place of a message: what is wrong with them is told by the handler, after it has asked for the key."""
+
+    reason: str
+
+
+def _reader(message: Any) -> Callable[[bytes], Any]:
+    def read(data: bytes) -> Any:
+        try:
+            return message.FromString(data)
+        except DecodeError:
+            return _Broken(f"The message is no {message.DESCRIPTOR.full_name}: its bytes cannot be read.")
+
+    return read
+
+
+def _whole(message: Any) -> Any:
+    if isinstance(message, _Broken):
+        raise RequestError(message.reason, status=400, code="invalid_message")
+    return message
+
+
+async def _all_whole(messages: Any) -> AsyncIterator[Any]:
+    async for message in messages:
+        yield _whole(message)
 
 
 def _serialize(message: Any) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from calculators.kserve_payload import InferRequest, InferResponse, Tensor
 from graph_runtime import Calculator, CalculatorContext, CalculatorContract, register_calculator
 from server._pb.inference import grpc_predict_v2_pb2 as pb
 from server.keys import ADMISSION, SERVABLES
-from tests.server.grpc_client import GrpcClient, grpc_client, request, tensor
+from tests.server.grpc_client import INFERENCE, GrpcClient, grpc_client, request, tensor
 
 if TYPE_CHECKING:
     from tests.server.conftest import FakeClock, Gate, Models, Serve
@@ -382,6 +382,39 @@ async def test_each_call_is_one_line_in_the_access_log(
     (line,) = [record.getMessage() for record in caplog.records if record.name == "graph_runtime.access"]
     assert line.startswith("gRPC ModelInfer OK ")
     assert line.endswith(" model=double mine")
+
+
+def _raw_calls(channel: grpc.aio.Channel) -> dict[str, Callable[[bytes], Awaitable[object]]]:
+    unary: Any = channel.unary_unary(f"/{INFERENCE}/ModelInfer")
+    stream: Any = channel.stream_stream(f"/{INFERENCE}/ModelStreamInfer")
+
+    async def second_of_a_stream(sent: bytes) -> list[bytes]:
+        return [each async for each in stream([request("pass", tensor("in", 1.0)).SerializeToString(), sent])]
+
+    async def first_of_a_stream(sent: bytes) -> list[bytes]:
+        return [each async for each in stream([sent])]
+
+    return {"unary": unary, "first of a stream": first_of_a_stream, "second of a stream": second_of_a_stream}
+
+
+@pytest.mark.parametrize("kind", ["unary", "first of a stream", "second of a stream"])
+async def test_bytes_that_are_no_message_are_an_invalid_argument_and_no_fault_of_the_server(
+    serve: Serve, models: Models, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    async with served(serve, models, **{"pass": PASS}) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await _raw_calls(client.channel)[kind](b"\xff\xff\xff")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (caught.value.details() or "").startswith("The message is no inference.ModelInferRequest: ")
+    assert dict(caught.value.trailing_metadata() or ())["error-code"] == "invalid_message"
+    assert "Traceback" not in caplog.text
+
+
+async def test_bytes_that_are_no_message_do_not_pass_without_the_key(serve: Serve) -> None:
+    client = await serve(api_key="sesame")
+    async with grpc_client(client.app) as made:
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAUTHENTICATED"):
+            await _raw_calls(made.channel)["unary"](b"\xff\xff\xff")
 
 
 async def test_an_unknown_method_is_unimplemented(serve: Serve, models: Models) -> None:
