@@ -123,7 +123,11 @@ class Calls:
 
         async def behave(request: Any, context: Context) -> Any:
             return await self._guard(
-                name, context, lambda call: handle(call, _whole(request)), open_to_all=open_to_all, awaited=not open_to_all
+                name,
+                context,
+                lambda call: handle(call, _whole(request)),
+                open_to_all=open_to_all,
+                awaited=not open_to_all,
             )
 
         return grpc.unary_unary_rpc_method_handler(
