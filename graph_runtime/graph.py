@@ -84,24 +84,14 @@ class CalculatorGraph:
                 validated_graph_config=validated_graph_config,
                 **unknown,
             )
-        elif unknown or any(each is not None for each in (graph_config, binary_graph_path, validated_graph_config)):
+        elif unknown or not (graph_config is binary_graph_path is validated_graph_config is None):
             raise GraphError("CalculatorGraph() takes a plan or keywords, not both", code=StatusCode.INVALID_ARGUMENT)
         elif not isinstance(plan, Plan):
             raise TypeError(
                 f"CalculatorGraph() takes a Plan, or keywords such as graph_config=..., not {type(plan).__name__}"
             )
-        unused = [name for name in executors if not plan.executors.get(name, ExecutorPlan()).given_by_caller]
-        if unused:
-            have = ", ".join(name for name in plan.executors if name) or "none"
-            raise GraphError(
-                f'there is no executor "{unused[0]}" in the graph; it has: {have}', code=StatusCode.INVALID_ARGUMENT
-            )
-        for name, submit in executors.items():
-            if not callable(submit):
-                raise TypeError(
-                    f'executor "{name}" has to be a function that runs a given function some time later, not '
-                    f"{type(submit).__name__}; pass its submit method, if it has one"
-                )
+        if executors:
+            _check_executors(plan, executors)
         self._plan = plan
         self._executors = executors
         self._observers: list[tuple[str, Observer]] = []
@@ -109,8 +99,7 @@ class CalculatorGraph:
         self._last_side_packets: dict[str, Packet] = {}
         self._outputs_waited_for = 0
         self._services: dict[str, Any] = {}
-        profiler = plan.config.profiler_config
-        self._tracer = Tracer(profiler.trace_log_capacity or DEFAULT_CAPACITY) if profiler.trace_enabled else None
+        self._tracer = None if plan.trace_capacity is None else Tracer(plan.trace_capacity)
         self._queue_limit = plan.max_queue_size
         self._add_mode = GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
 
@@ -243,10 +232,10 @@ class CalculatorGraph:
         if loop is not None and not hasattr(loop, "call_soon_threadsafe"):
             raise wrong_type("loop is an event loop", loop)
         headers = by_name("stream_headers has name -> packet or value", stream_headers)
-        side_packets = {
-            name: value if isinstance(value, Packet) else Packet(value)
-            for name, value in by_name("start_run() takes name -> packet or value", input_side_packets).items()
-        }
+        side_packets = by_name("start_run() takes name -> packet or value", input_side_packets)
+        for name, value in side_packets.items():
+            if not isinstance(value, Packet):
+                side_packets[name] = Packet(value)
         self._check_side_packets(side_packets)
         self._make_services()
         run = Run(
@@ -522,7 +511,10 @@ class CalculatorGraph:
     # ---- helpers
 
     def _outputs_told(self) -> int:
-        return sum(observer.told for _, observer in self._observers)
+        told = 0
+        for _, observer in self._observers:
+            told += observer.told
+        return told
 
     def _is_running(self) -> bool:
         return self._run is not None and not self._run.is_done
@@ -549,3 +541,18 @@ class CalculatorGraph:
             f'{what} called on input stream "{stream}" which is not a graph input stream; the graph inputs are: {have}',
             code=StatusCode.INTERNAL,
         )
+
+
+def _check_executors(plan: Plan, executors: Mapping[str, Callable[[Callable[[], None]], object]]) -> None:
+    """Refuse executors that the graph does not have, and what is no function."""
+    for name, submit in executors.items():
+        if not plan.executors.get(name, ExecutorPlan()).given_by_caller:
+            have = ", ".join(each for each in plan.executors if each) or "none"
+            raise GraphError(
+                f'there is no executor "{name}" in the graph; it has: {have}', code=StatusCode.INVALID_ARGUMENT
+            )
+        if not callable(submit):
+            raise TypeError(
+                f'executor "{name}" has to be a function that runs a given function some time later, not '
+                f"{type(submit).__name__}; pass its submit method, if it has one"
+            )

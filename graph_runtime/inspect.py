@@ -174,13 +174,13 @@ def _waits_for(
 
 def _waits_to_open(run: Run, node: NodeState, inputs: Sequence[InputSnapshot]) -> str | None:
     for name in node.plan.input_side_packets.names:
-        if name not in run.side_packets and name not in run.absent_side_packets:
+        if not run.knows_side_packet(name):
             maker = run.plan.produced_side_packets.get(name)
             by = "" if maker is None else f', by node "{run.plan.nodes[maker[0]].name}"'
             return f"cannot open before side packet {name} is made{by}"
-    for port, each in enumerate(inputs):
-        if each.stream not in run.headers_known and port not in node.plan.back_edges:
-            return f"cannot open before {each.producer} has"
+    for port, stream in enumerate(node.in_streams):
+        if not stream.is_header_known and port not in node.plan.back_edges:
+            return f"cannot open before {inputs[port].producer} has"
     return None
 
 

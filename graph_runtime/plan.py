@@ -23,6 +23,7 @@ from graph_runtime.stream_handlers import InputStreamHandler
 from graph_runtime.stream_handlers.default import DefaultInputStreamHandler
 from graph_runtime.subgraph import Subgraphs, local_subgraphs
 from graph_runtime.tags import TagMap
+from graph_runtime.trace import DEFAULT_CAPACITY
 from graph_runtime.validation import CheckedNode, Validator
 
 DEFAULT_MAX_QUEUE_SIZE: Final = 100
@@ -92,9 +93,11 @@ class Plan:
     Attributes:
         config: the CalculatorGraphConfig, nodes in the order in which they run.
         nodes, streams: the compiled parts.
+        has_sources: whether any node is a source.
         graph_inputs, graph_outputs: ``(tag, index, name)`` of the graph's own streams.
         executors: name -> how its nodes are run; "" is the default executor.
         max_queue_size: packets that an input may hold before graph inputs and sources are throttled.
+        trace_capacity: how many events to keep of each run; None where the graph does not ask for any.
         ancestors: for each node, the sources (node ids) and graph inputs (names) that feed it.
         slow_nodes: ids of nodes whose calls were slow lately; a hint, kept up by the runs.
         warnings: what MediaPipe ignores without a word, and is probably a mistake.
@@ -107,17 +110,19 @@ class Plan:
 
     __slots__ = (
         "ancestors", "config", "executors", "file", "graph_inputs", "graph_outputs", "graph_side_packets",
-        "max_queue_size", "nodes", "produced_side_packets", "required_side_packets", "services", "slow_nodes", "stream_ids",
-        "streams", "warnings",
+        "has_sources", "max_queue_size", "nodes", "produced_side_packets", "required_side_packets", "services", "slow_nodes", "stream_ids",
+        "streams", "trace_capacity", "warnings",
     )  # fmt: skip
 
     config: CalculatorGraphConfig
     file: str | None
     nodes: tuple[NodePlan, ...]
+    has_sources: bool
     streams: tuple[StreamPlan, ...]
     stream_ids: dict[str, int]
     executors: dict[str, ExecutorPlan]
     max_queue_size: int
+    trace_capacity: int | None
     ancestors: tuple[frozenset[int | str], ...]
     slow_nodes: set[int]
     warnings: tuple[Problem, ...]
@@ -157,9 +162,8 @@ class Plan:
         All its nodes promise it (``Calculator.nonblocking``), none is a source, and no executor brings threads of its own.
         """
         return all(
-            vars(node.calculator).get("nonblocking", False) and not node.is_source and not node.is_async
-            for node in self.nodes
-        ) and all(executor.is_inline and not executor.given_by_caller for executor in self.executors.values())
+            vars(node.calculator).get("nonblocking", False) and not node.is_async for node in self.nodes
+        ) and not self.has_sources and all(executor.is_inline and not executor.given_by_caller for executor in self.executors.values())
 
     def _fill(self, graph: Validator) -> None:
         ids = {name: position for position, name in enumerate(graph.producers)}
@@ -181,6 +185,7 @@ class Plan:
         )
         self.stream_ids = ids
         self.nodes = tuple(_node_plan(position, node, ids) for position, node in enumerate(graph.nodes))
+        self.has_sources = any(node.is_source for node in self.nodes)
         self.graph_inputs = _ports_of(graph.graph_maps["input_stream"])
         self.graph_outputs = _ports_of(graph.graph_maps["output_stream"])
         self.graph_side_packets = _ports_of(graph.graph_maps["input_side_packet"])
@@ -199,6 +204,8 @@ class Plan:
         )
         self.executors = graph.executors
         self.max_queue_size = _max_queue_size(graph.config)
+        profiler = graph.config.profiler_config
+        self.trace_capacity = profiler.trace_log_capacity or DEFAULT_CAPACITY if profiler.trace_enabled else None
         self.ancestors = _ancestors(self.nodes, self.streams)
         self.slow_nodes = set()
         self.warnings = tuple(graph.warnings)

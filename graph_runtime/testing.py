@@ -109,7 +109,7 @@ class CalculatorRunner:
     def header(self, port: PortKey) -> Packet:
         """The header that the node gave an output in the last run; empty when it gave none."""
         run = self.graph._run
-        return Packet() if run is None else run.by_name[self._name("output_stream", port)].header
+        return Packet() if run is None else run.stream(self._name("output_stream", port)).header
 
     def output_side_packet(self, port: PortKey) -> Packet:
         """A side packet that the node made in the last run."""

@@ -138,7 +138,7 @@ class NodeState:
             self.queues.append(queue)
             stream.sinks.append((queue, self.unread, self.key))
             if self.plan.handler.drops_packets:
-                stream.dropping.append(queue)
+                stream.dropping = [*stream.dropping, queue]
             stream.is_ordered |= not self.plan.handler.ignores_timestamps
 
     def arrived(self) -> None:
@@ -169,10 +169,10 @@ class NodeState:
         """Whether all side packets and the headers of all inputs are there."""
         run = self.run
         for name in self.plan.input_side_packets.names:
-            if name not in run.side_packets and name not in run.absent_side_packets:
+            if not run.knows_side_packet(name):
                 return False
         for port, stream in enumerate(self.in_streams):
-            if stream.name not in run.headers_known and port not in self.plan.back_edges:
+            if not stream.is_header_known and port not in self.plan.back_edges:
                 return False
         return True
 
@@ -181,23 +181,23 @@ class NodeState:
         plan, run = self.plan, self.run
         self.context = context = self.new_context()
         try:
-            self.calculator = plan.calculator()
-            self.process = self._traced("process", self.calculator.process)
-            refuse_result("open", self._traced("open", self.calculator.open)(context))
+            self.calculator = calculator = plan.calculator()
+            self.process = self._traced("process", calculator.process)
+            result = self._traced("open", calculator.open)(context)
+            if result is not None:
+                refuse_result("open", result)
         except BaseException as error:
             run.fail(self.failure("open", error))
             if isinstance(error, KeyboardInterrupt):
                 raise
             return False
         self.is_open = True
-        self.offsets = [
-            port._offset if port._offset is not None else plan.contract.timestamp_offset for port in context.outputs
-        ]
-        for out, stream in zip(context.outputs, self.out_streams, strict=True):
+        for port, (out, stream) in enumerate(zip(context.outputs, self.out_streams)):  # noqa: B905  # as new_context makes them
+            self.offsets[port] = plan.contract.timestamp_offset if out._offset is None else out._offset
             if out._header is not None:
                 stream.header = out._header
-            run.headers_known.add(stream.name)
-        if not self.send(context, "open"):
+            stream.is_header_known = True
+        if any(out._pending for out in context.outputs) and not self.send(context, "open"):
             return False
         self.begin_calls(context)
         self.sender = context
@@ -251,9 +251,10 @@ class NodeState:
         context._timestamp = DONE
         context._phase = "close"
         context._flush = None
-        for queue, stream, port in zip(self.queues, self.in_streams, context.inputs, strict=True):
+        for queue, stream, port in zip(self.queues, self.in_streams, context.inputs):  # noqa: B905  # one of each for an input
             queue.clear()
-            stream.dropping = [each for each in stream.dropping if each is not queue]
+            if stream.dropping:
+                stream.dropping = [each for each in stream.dropping if each is not queue]
             port.packet = EMPTY_PACKET
             # What still comes is dropped without a check: nobody is there to notice its order.
             if len(stream.sinks) == 1:  # this one
@@ -261,7 +262,9 @@ class NodeState:
             else:
                 stream.sinks[:] = [sink for sink in stream.sinks if sink[0] is not queue]
         try:
-            refuse_result("close", self._traced("close", calculator.close)(context))
+            result = self._traced("close", calculator.close)(context)
+            if result is not None:
+                refuse_result("close", result)
         except BaseException as error:
             if regular:
                 self.run.fail(self.failure("close", error))
@@ -360,7 +363,7 @@ class NodeState:
 
         context._run.interrupt(self, send)  # the context's: this node may have been released by then
 
-    def show(self, observers: list[Observer], packet: Packet) -> bool:
+    def show(self, observers: Sequence[Observer], packet: Packet) -> bool:
         """Hand a packet to observers; False when one of them failed (the run has failed then)."""
         try:
             show(observers, packet)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -50,6 +50,13 @@ MAX_ERRORS: Final = 1000
 class Run(Scheduler):
     """The state of one run. ``start`` begins it; it ends when all inputs are closed and drained, or with an error."""
 
+    __slots__ = (
+        "_close_requested", "_done_callbacks", "_on_cancel", "_sources", "_sources_since", "_stop_sources", "_unopened",
+        "_waiting_sources", "_waiting_to_add", "cancelled", "counters", "depth", "graph_inputs", "in_flight", "inputs_ended",
+        "is_over", "loop", "nearly_full", "nodes", "output_side_packets", "plan", "queue_limit", "services", "side_packets",
+        "streams", "throttle", "tracer", "unprocessed",
+    )  # fmt: skip
+
     def __init__(
         self,
         plan: Plan,
@@ -63,8 +70,8 @@ class Run(Scheduler):
         tracer: Tracer | None = None,
         queue_limit: int | None = None,
     ) -> None:
-        self.plan = plan
         super().__init__(plan.executors, executors or {}, deferred=deferred)
+        self.plan = plan
         self.queue_limit = plan.max_queue_size if queue_limit is None else queue_limit
         self.nearly_full = self.queue_limit - 1
         """So many packets in a queue, and one more may make it full."""
@@ -76,45 +83,53 @@ class Run(Scheduler):
             NodeState(self, node, last - node.id, self.pools[node.executor], self.streams) for node in plan.nodes
         ]
         self.by_key.extend(reversed(self.nodes))
-        self.by_name = {name: self.streams[stream] for name, stream in plan.stream_ids.items()}
-        self.graph_inputs = {name: self.by_name[name] for _, _, name in plan.graph_inputs}
+        self.graph_inputs: dict[str, StreamState] = {}
+        for _, _, name in plan.graph_inputs:
+            self.graph_inputs[name] = stream = self.stream(name)
+            stream.is_header_known = True
         for name, observer in observers:
-            self.by_name[name].observers.append(observer)
+            stream = self.stream(name)
+            stream.observers = [*stream.observers, observer]
         self.side_packets = dict(side_packets)
-        self.absent_side_packets = {name for name in plan.required_side_packets if name not in side_packets}
         self.output_side_packets: dict[str, Packet] = {}
-        self.headers_known = set(self.graph_inputs)
         self.is_over = False
         """Whether a caller has waited for the end: its errors are told once, as MediaPipe does."""
         self.cancelled = False
         self.unprocessed: tuple[str, ...] = ()
         """After a regular end: which packets nobody has processed, a line for each node."""
-        self.throttle = Throttle(self.queue_limit, plan.ancestors, self.nodes)
+        self.throttle = _NO_THROTTLE
+        """The full queues: another one as soon as there may be any."""
         self._unopened = list(self.nodes)
         self._sources: list[NodeState] = []
         self._waiting_sources: list[NodeState] = []
-        self._closed_inputs: set[str] = set()
-        self._inputs_ended = 0
+        self.inputs_ended = 0
         self._stop_sources = False
         self._close_requested = False
         self._sources_since: float | None = None
         self._waiting_to_add = 0
         self._on_cancel: dict[object, Callable[[], None]] = {}
-        self._cancel_lock = threading.Lock()
         self._done_callbacks: list[Callable[[], None]] = []
         self.loop = loop
         self.services = services or {}
         self.tracer = tracer
         self.in_flight: dict[NodeState, int] = {}
         """Of nodes that have several calls at once: the timestamp of the first one that goes on."""
-        self.counters: Counter[str] = Counter()
-        self._counter_lock = threading.Lock()
+        self.counters: dict[str, int] = {}
+
+    def stream(self, name: str) -> StreamState:
+        """A stream of the graph."""
+        return self.streams[self.plan.stream_ids[name]]
+
+    def knows_side_packet(self, name: str) -> bool:
+        """Whether a side packet that a node takes is there, or known to be left out: of those that no node makes all are."""
+        return name in self.side_packets or name in self.plan.required_side_packets
 
     # ---- from any thread
 
     def start(self) -> None:
         """Open the nodes, on whatever thread drains first. What is in the inbox by then reaches their queues before that."""
-        self._post(nothing_more, NO_PACKET)
+        if not self._deferred:
+            self._post(nothing_more, NO_PACKET)
 
     def has_room(self, stream: StreamState) -> bool:
         """Whether a graph input may take one more packet now. What lies in the inbox counts like what lies in a queue."""
@@ -155,16 +170,18 @@ class Run(Scheduler):
 
     def close_input(self, name: str) -> None:
         """End one graph input."""
-        if name not in self._closed_inputs:
-            self._closed_inputs.add(name)
-            self.graph_inputs[name].posted_bound = DONE
-            self._post(partial(self._on_close_input, self.graph_inputs[name]), NO_PACKET)
+        stream = self.graph_inputs[name]
+        if not stream.is_closed_by_caller:
+            stream.is_closed_by_caller = True
+            stream.posted_bound = DONE
+            self._post(stream.take_end, NO_PACKET)
 
     def close_sources(self) -> None:
         """End all graph inputs and ask the sources to end."""
         for name in self.graph_inputs:
             self.close_input(name)
-        self._post(self._on_stop_sources, NO_PACKET)
+        if self.plan.has_sources:
+            self._post(self._on_stop_sources, NO_PACKET)
 
     def post_failure(self, error: GraphError) -> None:
         """End the run with an error that was found outside of it."""
@@ -172,7 +189,7 @@ class Run(Scheduler):
 
     def cancel(self) -> None:
         """End the run soon: running calls are told by ``cc.cancelled`` and ``cc.on_cancel``, nothing new starts."""
-        with self._cancel_lock:
+        with self._lock:
             first, self.cancelled = not self.cancelled, True
             callbacks = list(self._on_cancel.values())
             self._on_cancel.clear()
@@ -190,7 +207,7 @@ class Run(Scheduler):
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """See CalculatorContext.on_cancel."""
         key = object()  # not the callback: one function may be left by several calls
-        with self._cancel_lock:
+        with self._lock:
             if not self.cancelled:
                 self._on_cancel[key] = callback
                 return partial(self._forget, key)
@@ -199,12 +216,12 @@ class Run(Scheduler):
 
     def count(self, name: str, by: int) -> None:
         """See CalculatorContext.count."""
-        with self._counter_lock:
-            self.counters[name] += by
+        with self._lock:
+            self.counters[name] = self.counters.get(name, 0) + by
 
     def open_inputs(self) -> list[str]:
         """The graph inputs that nobody has closed."""
-        return [name for name in self.graph_inputs if name not in self._closed_inputs]
+        return [name for name, stream in self.graph_inputs.items() if not stream.is_closed_by_caller]
 
     def is_unopened(self, node: NodeState) -> bool:
         """Whether a node waits to be opened."""
@@ -250,6 +267,8 @@ class Run(Scheduler):
 
     def may_be_full(self, queue: deque[Packet]) -> None:
         """A packet is about to be added to a queue that is nearly full."""
+        if self.throttle is _NO_THROTTLE:
+            self.throttle = Throttle(self.queue_limit, self.plan.ancestors, self.nodes)
         self.throttle.look_at(queue)
 
     def _slow_step(self, node: NodeState) -> Step:
@@ -269,7 +288,7 @@ class Run(Scheduler):
 
     def call_when_done(self, callback: Callable[[], None]) -> None:
         """Call ``callback()`` on some thread when the run has ended; at once if it has."""
-        with self._cancel_lock:
+        with self._lock:
             if not self.is_done:
                 self._done_callbacks.append(callback)
                 return
@@ -356,7 +375,7 @@ class Run(Scheduler):
                 self._dispatch_sources()
                 return False
             return self._resolve_deadlock()
-        if self._inputs_ended == len(self.graph_inputs):
+        if self.inputs_ended == len(self.graph_inputs):
             self._finish(regular=True)
         elif self.throttle.full and any(self.throttle.is_throttled(name) for name in self.graph_inputs):
             return self._resolve_deadlock()
@@ -411,12 +430,17 @@ class Run(Scheduler):
         for stream in self.graph_inputs.values():
             # Whoever feeds the graph after its end is told that the stream is closed, if anybody listened to the end.
             stream.is_watched = bool(stream.sinks or stream.observers)
-        if regular and (self._unopened or any(any(node.queues) for node in self.nodes)):
+        has_packets = False
+        for node in self.nodes:
+            for queue in node.queues:
+                has_packets |= bool(queue)
+        if regular and (self._unopened or has_packets):
             self.unprocessed = tuple(never_processed(self))
             for line in self.unprocessed:
                 _LOG.warning("%s", line)
         for node in self.nodes:
-            node.close(regular=regular)
+            if node.is_open:
+                node.close(regular=regular)
         for pool in self.pools.values():
             pool.heap.clear()
         # Without its loops of references a run is freed at once; servers make thousands of them a second.
@@ -424,8 +448,7 @@ class Run(Scheduler):
             node.release()
         for stream in self.streams:
             stream.sinks.clear()
-            stream.dropping.clear()
-            stream.observers.clear()
+            stream.dropping = stream.observers = ()
             del stream.run
         self.by_key.clear()
         self.in_flight.clear()
@@ -434,16 +457,12 @@ class Run(Scheduler):
         self._end()
 
     def _end(self) -> None:
-        with self._cancel_lock:
+        with self._lock:
             self.is_done = True
             callbacks, self._done_callbacks = self._done_callbacks, []
         for callback in callbacks:
             callback()
         self.tell_watchers()
-
-    def _on_close_input(self, stream: StreamState, _: Packet) -> None:
-        self._inputs_ended += 1
-        stream.close()
 
     def _on_stop_sources(self, _: Packet) -> None:
         self._close_requested = True
@@ -488,7 +507,7 @@ class Run(Scheduler):
                 self._changed.wait_for(has_room, STALL_S)
 
     def _forget(self, key: object) -> None:
-        with self._cancel_lock:
+        with self._lock:
             self._on_cancel.pop(key, None)
 
 

@@ -54,6 +54,12 @@ class Scheduler(ABC):
         errors: what has failed.
     """
 
+    # A server makes a run for each request. With slots that takes half the time; what few runs need is made when it is asked for.
+    __slots__ = (
+        "__weakref__", "_condition", "_default", "_deferred", "_detached", "_due", "_inside", "_lacks_thread", "_lock", "_paused",
+        "_stolen", "_token", "_watchers", "by_key", "claims", "errors", "inbox", "is_done", "is_halted", "pools",
+    )  # fmt: skip
+
     def __init__(self, executors: Mapping[str, ExecutorPlan], submits: Mapping[str, Submit], *, deferred: bool) -> None:
         self.pools = make_pools(executors, submits)
         self.by_key: list[NodeState] = []
@@ -75,8 +81,18 @@ class Scheduler(ABC):
         self._inside: set[int] = set()
         self._detached = 0
         self._stolen: dict[NodeState, Step] = {}
-        self._changed = threading.Condition()
         self._watchers = 0
+        self._lock = threading.Lock()
+        """For what any thread may touch at any time."""
+        self._condition: threading.Condition | None = None
+
+    @property
+    def _changed(self) -> threading.Condition:
+        """Where threads wait until something changes."""
+        with self._lock:
+            if self._condition is None:
+                self._condition = threading.Condition()
+            return self._condition
 
     @abstractmethod
     def fail(self, error: GraphError) -> None:
@@ -102,6 +118,10 @@ class Scheduler(ABC):
     def wait_until_done(self, timeout_s: float | None = None) -> bool:
         """Help until the run has ended; False when ``timeout_s`` seconds passed first."""
         self._refuse_inside("wait_until_done")
+        if timeout_s is None and self._default.is_inline:  # mostly this thread can do all of it
+            self._enter()
+            if self._drain_and_leave(self._default) and self.is_done:
+                return True
         return self._wait(lambda: self.is_done, timeout_s, for_idle=False)
 
     def wait_for(self, is_over: Callable[[], bool], timeout_s: float | None = None) -> bool:

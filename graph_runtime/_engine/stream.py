@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappush
 from typing import TYPE_CHECKING, Final
 
@@ -108,7 +108,7 @@ def _callback_failure(error: Exception) -> GraphError:
     return GraphError(f"A callback on an observed stream failed: {type(error).__name__}: {error}", code=code_of(error))
 
 
-def show(observers: list[Observer], packet: Packet) -> None:
+def show(observers: Sequence[Observer], packet: Packet) -> None:
     """Hand a packet to all observers. What one of them raises is raised when all have had it."""
     failed: Exception | None = None
     for observer in observers:
@@ -131,7 +131,9 @@ class StreamState:
         "check",
         "dropping",
         "header",
+        "is_closed_by_caller",
         "is_handing_on",
+        "is_header_known",
         "is_ordered",
         "is_watched",
         "name",
@@ -150,14 +152,18 @@ class StreamState:
         self.quiet_bound = PRE_STREAM
         """The bound as long as no packet has moved it: equal to ``bound`` while there was none."""
         self.sinks: list[Sink] = []
-        self.dropping: list[WatchedQueue] = []
+        self.dropping: Sequence[WatchedQueue] = ()
         """The queues of nodes that drop packets: what they tell by their outputs' bounds may be later than the packet."""
         self.is_handing_on = False
-        self.observers: list[Observer] = []
+        self.observers: Sequence[Observer] = ()
         self.header = EMPTY_PACKET
+        self.is_header_known = False
+        """Whether its producer has opened, and has had the chance to set the header."""
         self.posted = 0
         """Packets put into the inbox by whoever feeds this graph input; ``taken`` of them have left it."""
         self.taken = 0
+        self.is_closed_by_caller = False
+        """Of a graph input: whether its end was posted."""
         self.posted_bound = PRE_STREAM
         """The bound after all that was posted, for whoever feeds this graph input."""
         self.is_ordered = False
@@ -185,6 +191,11 @@ class StreamState:
         """Send a packet that lay in the run's inbox."""
         self.taken += 1
         self.send(packet)
+
+    def take_end(self, _: Packet) -> None:
+        """Close: the end that the caller gave this graph input has left the run's inbox."""
+        self.run.inputs_ended += 1
+        self.move_bound(DONE)
 
     def is_done(self) -> bool:
         """Whether nothing can come any more."""
