@@ -32,10 +32,10 @@ _DTYPES: Final = {
 _NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
 
 # How a list is read. array.array is strict where numpy is not (texts and fractions are no whole numbers, nothing wraps around),
-# and as fast; floats go through double, so that numpy says what is too large.
+# and as fast; halves go through double, so that numpy says what is too large.
 _CODES: Final = {
     "BOOL": "B", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q",
-    "FP16": "d", "FP32": "d", "FP64": "d",
+    "FP16": "d", "FP32": "f", "FP64": "d",
 }  # fmt: skip
 
 BYTES: Final = "BYTES"
@@ -157,28 +157,34 @@ def _from_raw(tensor: Tensor, count: int) -> NDArray[Any]:
 
 
 def _from_list(tensor: Tensor, count: int) -> NDArray[Any]:
-    flat, code, dtype = _flat(tensor, count), _CODES[tensor.datatype], _DTYPES[tensor.datatype]
+    flat = _flat(tensor, count)
     try:
-        read = np.frombuffer(array(code, flat), code)
-        if tensor.datatype == "BOOL" and count and read.max() > 1:
-            raise OverflowError
-        if read.dtype == dtype:
-            return read
-        with np.errstate(over="raise"):
-            return read.astype(dtype)
+        return _numbers(flat, tensor.datatype)
     except (TypeError, OverflowError, FloatingPointError):
-        wrong = next(position for position, each in enumerate(flat) if not _fits(each, code, dtype))
+        wrong = next(position for position, each in enumerate(flat) if not _fits(each, tensor.datatype))
         _refuse(tensor, f"has {_short(flat[wrong])} as element {wrong}; {_takes(tensor.datatype)}", "invalid_value")
 
 
-def _fits(element: Any, code: str, dtype: np.dtype[Any]) -> bool:
+def _numbers(flat: list[Any], datatype: str) -> NDArray[Any]:
+    code = _CODES[datatype]
+    read = np.frombuffer(array(code, flat), code)
+    if datatype == "BOOL" and flat and read.max() > 1:
+        raise OverflowError
+    if code == "f" and not np.isfinite(read).all():  # array.array makes infinities of what is too large
+        read = np.frombuffer(array("d", flat), "d")
+    dtype = _DTYPES[datatype]
+    if read.dtype == dtype:
+        return read
+    with np.errstate(over="raise"):
+        return read.astype(dtype)
+
+
+def _fits(element: Any, datatype: str) -> bool:
     try:
-        read = np.frombuffer(array(code, [element]), code)
-        with np.errstate(over="raise"):
-            read.astype(dtype)
+        _numbers([element], datatype)
     except (TypeError, OverflowError, FloatingPointError):
         return False
-    return dtype != np.bool_ or bool(read[0] <= 1)
+    return True
 
 
 def _takes(datatype: str) -> str:

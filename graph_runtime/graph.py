@@ -84,7 +84,7 @@ class CalculatorGraph:
                 validated_graph_config=validated_graph_config,
                 **unknown,
             )
-        elif unknown or not (graph_config is binary_graph_path is validated_graph_config is None):
+        elif unknown or (graph_config, binary_graph_path, validated_graph_config) != (None, None, None):
             raise GraphError("CalculatorGraph() takes a plan or keywords, not both", code=StatusCode.INVALID_ARGUMENT)
         elif not isinstance(plan, Plan):
             raise TypeError(

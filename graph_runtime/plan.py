@@ -109,8 +109,8 @@ class Plan:
     """
 
     __slots__ = (
-        "ancestors", "config", "executors", "file", "graph_inputs", "graph_outputs", "graph_side_packets",
-        "has_sources", "max_queue_size", "nodes", "produced_side_packets", "required_side_packets", "services", "slow_nodes", "stream_ids",
+        "ancestors", "config", "executors", "file", "graph_inputs", "graph_outputs", "graph_side_packets", "has_sources",
+        "max_queue_size", "nodes", "produced_side_packets", "required_side_packets", "services", "slow_nodes", "stream_ids",
         "streams", "trace_capacity", "warnings",
     )  # fmt: skip
 
@@ -161,9 +161,11 @@ class Plan:
 
         All its nodes promise it (``Calculator.nonblocking``), none is a source, and no executor brings threads of its own.
         """
-        return all(
-            vars(node.calculator).get("nonblocking", False) and not node.is_async for node in self.nodes
-        ) and not self.has_sources and all(executor.is_inline and not executor.given_by_caller for executor in self.executors.values())
+        return (
+            all(vars(node.calculator).get("nonblocking", False) and not node.is_async for node in self.nodes)
+            and not self.has_sources
+            and all(executor.is_inline and not executor.given_by_caller for executor in self.executors.values())
+        )
 
     def _fill(self, graph: Validator) -> None:
         ids = {name: position for position, name in enumerate(graph.producers)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -81,9 +81,18 @@ class Access:
         """Whether requests have to bring a key."""
         return self._key is not None
 
-    def is_open(self, handler: Handler) -> bool:
-        """Whether a handler is asked without a key."""
-        return handler in self._open_to_all
+    def check(self, request: web.Request) -> None:
+        """Let a request through, or not: by its key where there is one to bring, and else by the web page that sends it.
+
+        A page can send some POSTs without asking, but knows no key.
+
+        Raises:
+            RequestError: as ``check_key`` and ``check_page``.
+        """
+        if self._key is None:
+            self.check_page(request)
+        elif request.match_info.handler not in self._open_to_all:
+            self.check_key(request.headers.get("Authorization"))
 
     def knows_key(self, authorization: str | None) -> bool:
         """Whether the value of an Authorization header has the key; True for a server that asks for none."""
@@ -123,14 +132,11 @@ class Access:
     def check_page(self, request: web.Request) -> None:
         """Refuse what a web page of somebody else sends from a browser that runs beside the server.
 
-        A page can send some POSTs without asking (uploads are such); it could not read the answer, but the work would be done. With
-        a key that cannot happen: no page knows it.
+        A page can send some POSTs without asking (uploads are such); it could not read the answer, but the work would be done.
 
         Raises:
             RequestError: 403 ``origin_not_allowed``, 421 ``host_not_allowed``.
         """
-        if self._key is not None:
-            return
         host = request.headers.get("Host")  # not request.host, which makes one up; every browser sends it
         if self.local_only and host is not None and not _is_local(host):
             raise RequestError(
@@ -148,24 +154,31 @@ class Access:
             code="origin_not_allowed",
         )
 
-    def cors_headers(self, request_headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers that let a page of another origin read the answer; none where it may not."""
+    def add_cors_headers(self, asked: Mapping[str, str], headers: MutableMapping[str, str]) -> None:
+        """Add to the headers of an answer those that let a page of another origin read it; none where it may not.
+
+        Args:
+            asked: the headers of the request.
+            headers: those of the answer.
+        """
         if not self._origins:
-            return {}
-        origin = request_headers.get("Origin")
-        varies = {} if "*" in self._origins else {"Vary": "Origin"}
+            return
+        origin = asked.get("Origin")
+        if "*" not in self._origins:
+            headers["Vary"] = "Origin"
         if origin is None or not self._allows(origin):
-            return varies
-        allowed = {"Access-Control-Allow-Origin": "*" if "*" in self._origins else origin} | varies
-        allowed["Access-Control-Expose-Headers"] = _EXPOSED
+            return
+        headers["Access-Control-Allow-Origin"] = "*" if "*" in self._origins else origin
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
         if self._credentials:
-            allowed["Access-Control-Allow-Credentials"] = "true"
-        return allowed
+            headers["Access-Control-Allow-Credentials"] = "true"
 
     def preflight(self, request: web.Request) -> web.Response | None:
         """The answer to a browser that asks what it may send; None if the request is no such question, or CORS is off."""
+        if not self._origins or request.method != "OPTIONS":
+            return None
         method = request.headers.get("Access-Control-Request-Method")
-        if request.method != "OPTIONS" or method is None or not self._origins:
+        if method is None:
             return None
         headers = {}
         if self._allows(request.headers.get("Origin", "")):

@@ -64,6 +64,9 @@ class Observer(Protocol):
     def ended(self, servable: str, origin: Origin, outcome: Outcome, seconds: float, waited_s: float) -> None:
         """It ended, so many seconds after it came, of which it waited some for its turn."""
 
+    def ran(self, servable: str, origin: Origin, outcome: Outcome, responses: int, seconds: float) -> None:
+        """A request was let in, gave so many packets and ended, all at once."""
+
 
 class Admission:
     """Runs graphs by way of a backend, as long as there is room.
@@ -128,18 +131,13 @@ class Admission:
         """See :meth:`server.backend.Backend.run_now`; what is over at once needs no place in a line."""
         observer, name, origin = self._observer, handle.name, request.origin
         began_s = self._clock.monotonic()
-        observer.started(name, origin)
-        outcome = Outcome.OK
         try:
             events = self._backend.run_now(handle, request)
-            for _ in events:
-                observer.responded(name, origin)
-            return events
         except Exception as error:
-            outcome = _outcome(error)
+            observer.ran(name, origin, _outcome(error), 0, self._clock.monotonic() - began_s)
             raise
-        finally:
-            observer.ended(name, origin, outcome, self._clock.monotonic() - began_s, 0.0)
+        observer.ran(name, origin, Outcome.OK, len(events), self._clock.monotonic() - began_s)
+        return events
 
     async def converse(
         self, handle: Handle, request: RunRequest, feeds: AsyncIterator[Feed | Refused]
@@ -282,4 +280,7 @@ class _Silent:
         pass
 
     def ended(self, servable: str, origin: Origin, outcome: Outcome, seconds: float, waited_s: float) -> None:
+        pass
+
+    def ran(self, servable: str, origin: Origin, outcome: Outcome, responses: int, seconds: float) -> None:
         pass

@@ -38,7 +38,7 @@ from server.kserve_routes import KSERVE_MODEL, infer, model_metadata, model_read
 from server.local_backend import LocalBackend, in_thread
 from server.metrics import Metrics
 from server.metrics_routes import show_metrics
-from server.middleware import MIDDLEWARES, add_headers
+from server.middleware import add_headers, follow_request
 from server.openai_routes import call_graph, list_models, refuse_empty_id, retrieve_model
 from server.page import show_page
 from server.repository import Repository
@@ -66,7 +66,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         SettingsError: the model folder's config.json says something that cannot be, the API key cannot be used, or settings do
             not go together.
     """
-    app = web.Application(middlewares=MIDDLEWARES)
+    app = web.Application(middlewares=[follow_request])
     app[SETTINGS] = settings
     app[CLOCK] = SystemClock() if clock is None else clock
     app[DRAIN] = Drain()

@@ -52,8 +52,7 @@ class Handle:
     """Whether its runs take microseconds and wait for nothing, so that they can be made at once (``Plan.nonblocking``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """One run: a packet for each named input stream, and side packets beside the servable's own.
 
     Attributes:
@@ -68,11 +67,11 @@ class RunRequest:
 
     run_id: str
     inputs: Mapping[str, Any]
-    side_packets: Mapping[str, Any] = field(default_factory=dict)
+    side_packets: Mapping[str, Any] = {}
     timeout_s: float = 0.0
     age_s: float = 0.0
     timestamp: int = 0
-    origin: Origin = field(default_factory=Origin)
+    origin: Origin = Origin()
 
 
 class Event(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from calculators.http_payload import HttpPayload, RequestError
@@ -78,7 +79,7 @@ class SidePacketPort:
     is_required: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GraphInterface:
     """What callers need to know of a graph. Picklable.
 
@@ -99,6 +100,31 @@ class GraphInterface:
     def makes_images(self) -> bool:
         """Whether it can be asked for pictures."""
         return IMAGE_CALCULATOR in self.calculators
+
+    @cached_property
+    def input_by_name(self) -> dict[str, Port]:
+        """The inputs; asked for by every request, as the following are."""
+        return {port.name: port for port in self.inputs}
+
+    @cached_property
+    def output_by_name(self) -> dict[str, Port]:
+        """The outputs."""
+        return {port.name: port for port in self.outputs}
+
+    @cached_property
+    def side_packet_by_name(self) -> dict[str, SidePacketPort]:
+        """The side packets that requests may set."""
+        return {port.name: port for port in self.side_packets}
+
+    @cached_property
+    def request_input(self) -> Port | None:
+        """The input that takes whole requests, if there is one."""
+        return next((port for port in self.inputs if PacketKind.REQUEST in port.kinds), None)
+
+    @cached_property
+    def takes_payloads(self) -> bool:
+        """Whether any input takes HTTP calls."""
+        return any(PacketKind.PAYLOAD in port.kinds for port in self.inputs)
 
 
 def interface_of(plan: Plan, provided: Iterable[str] = ()) -> GraphInterface:

@@ -5,7 +5,7 @@ Source of the rules: OVMS, KServe requests to graphs; docs/kserve.md has them fo
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
@@ -59,13 +59,14 @@ def packets_of(
             known; a parameter cannot be set, or is of the wrong type.
     """
     timestamp = _timestamp(request.parameters)
-    whole = next((port for port in interface.inputs if PacketKind.REQUEST in port.kinds), None)
     side_packets, unused = side_packets_of(interface, request.parameters, check_missing=not streaming)
+    whole = interface.request_input
     if whole is not None:  # its calculator sees every parameter
         return GraphInputs({whole.name: request}, side_packets, timestamp, ())
-    _check_outputs(interface, request)
+    if request.outputs:
+        _check_outputs(interface, request)
     values: dict[str, Any] = {}
-    ports = {port.name: port for port in interface.inputs}
+    ports = interface.input_by_name
     for tensor in request.inputs:
         port = ports.get(tensor.name)
         if port is None:
@@ -74,14 +75,13 @@ def packets_of(
                 "unexpected_input",
                 tensor.name,
             )
-        if port.name in values:
+        if tensor.name in values:
             refuse(f"The input {quoted(tensor.name)} is there twice.", "unexpected_input", tensor.name)
-        values[port.name] = value_of(interface, port, request, tensor, streaming, base_url)
+        values[tensor.name] = value_of(interface, port, request, tensor, streaming, base_url)
     if not streaming and len(values) < len(ports):
         missing = [name for name in ports if name not in values]
         refuse(f"Not all input packets created: {listed(missing)} is missing.", "missing_input", missing[0])
-    ignored = [*unused, *_ignored_of_tensors(request, ports)]
-    return GraphInputs(values, side_packets, timestamp, tuple(ignored))
+    return GraphInputs(values, side_packets, timestamp, (*unused, *_ignored_of_tensors(request, ports)))
 
 
 def side_packets_of(
@@ -92,7 +92,6 @@ def side_packets_of(
     Raises:
         RequestError: 400 ``reserved_parameter``, ``invalid_type``, or ``missing_parameter`` where that is checked.
     """
-    known = {port.name: port for port in interface.side_packets}
     taken: dict[str, Any] = {}
     unused = []
     for name, value in parameters.items():
@@ -104,19 +103,20 @@ def side_packets_of(
                 "reserved_parameter",
                 name,
             )
-        port = known.get(name)
+        port = interface.side_packet_by_name.get(name)
         if port is None:
             unused.append(name)
         else:
             _check_side_packet(port, value)
             taken[name] = value
-    missing = [port.name for port in interface.side_packets if port.is_required and port.name not in taken]
-    if missing and check_missing:
-        refuse(
-            f"The graph needs the side packet {listed(missing)}: send a parameter of that name.",
-            "missing_parameter",
-            missing[0],
-        )
+    if check_missing and len(taken) < len(interface.side_packets):
+        missing = [port.name for port in interface.side_packets if port.is_required and port.name not in taken]
+        if missing:
+            refuse(
+                f"The graph needs the side packet {listed(missing)}: send a parameter of that name.",
+                "missing_parameter",
+                missing[0],
+            )
     return taken, unused
 
 
@@ -145,8 +145,7 @@ def unary_response(interface: GraphInterface, request: InferRequest, first: Mapp
         RequestError: 500 ``no_output``; an output that was asked for has no packet.
         GraphAnswerError: a packet cannot be sent.
     """
-    asked = [output.name for output in request.outputs] or [port.name for port in interface.outputs]
-    missing = [name for name in asked if name not in first]
+    missing = [name for name in _asked(interface, request) if name not in first]
     if missing and not any(isinstance(event.value, InferResponse) for event in first.values()):
         raise RequestError(
             f"The graph gave no packet on {listed(missing)}, and an answer has one of each output; ask for other outputs, or use "
@@ -173,19 +172,23 @@ def response_of(
     Raises:
         GraphAnswerError: a packet cannot be sent.
     """
-    ports = {port.name: port for port in interface.outputs}
-    whole = next((value for value in packets.values() if isinstance(value, InferResponse)), None)
-    if whole is not None:
-        return InferResponse(
-            whole.model_name or request.model_name,
-            whole.model_version or VERSION,
-            whole.id or request.id,
-            {TIMESTAMP: timestamp, **whole.parameters},
-            whole.outputs,
-        )
-    asked = [output.name for output in request.outputs] or list(ports)
-    outputs = tuple(tensor_of(ports[name], packets[name]) for name in asked if name in packets)
-    return InferResponse(request.model_name, VERSION, request.id, {TIMESTAMP: timestamp}, outputs)
+    for value in packets.values():
+        if isinstance(value, InferResponse):
+            return InferResponse(
+                value.model_name or request.model_name,
+                value.model_version or VERSION,
+                value.id or request.id,
+                {TIMESTAMP: timestamp, **value.parameters},
+                value.outputs,
+            )
+    ports = interface.output_by_name
+    outputs = [tensor_of(ports[name], packets[name]) for name in _asked(interface, request) if name in packets]
+    return InferResponse(request.model_name, VERSION, request.id, {TIMESTAMP: timestamp}, tuple(outputs))
+
+
+def _asked(interface: GraphInterface, request: InferRequest) -> Iterable[str]:
+    """The outputs that are to be in the answer."""
+    return [output.name for output in request.outputs] if request.outputs else interface.output_by_name
 
 
 def tensor_of(port: Port, value: Any) -> Tensor:
@@ -278,11 +281,10 @@ def _check_side_packet(port: SidePacketPort, value: Parameter) -> None:
 
 
 def _check_outputs(interface: GraphInterface, request: InferRequest) -> None:
-    ports = [port.name for port in interface.outputs]
     for output in request.outputs:
-        if output.name not in ports:
+        if output.name not in interface.output_by_name:
             refuse(
-                f"Unexpected output {quoted(output.name)}: the graph gives {listed(ports)}.",
+                f"Unexpected output {quoted(output.name)}: the graph gives {listed(interface.output_by_name)}.",
                 "unexpected_output",
                 output.name,
             )

@@ -29,6 +29,9 @@ _INPUT: Final = frozenset({"name", "datatype", "shape", "data", "parameters"})
 _OUTPUT: Final = frozenset({"name", "parameters"})
 _MOST_DIGITS: Final = 20
 _BOM: Final = b"\xef\xbb\xbf"
+_CONTAINERS: Final = (dict, list)
+_INTS: Final = frozenset({int})
+_OBJECTS: Final = frozenset({dict})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class Forms:
     def is_binary(self, output: str) -> bool:
         """Whether this one is."""
         return self.of_outputs.get(output, self.binary)
+
+
+_AS_JSON: Final = Forms()
 
 
 class ReadRequest(NamedTuple):
@@ -78,14 +84,15 @@ def read_request(text: bytes, binary: memoryview, model: str, version: str) -> R
         RequestError: 400; it is not JSON, or not a KServe request.
     """
     parsed = _parse(text)
-    ignored = [name for name in parsed if name not in _REQUEST]
+    ignored = [] if parsed.keys() <= _REQUEST else [name for name in parsed if name not in _REQUEST]
     parameters = _parameters(parsed, "the request")
     inputs, position = [], 0
     for entry in _entries(parsed, "inputs"):
-        tensor, size = _input(entry, binary[position:])
+        tensor, size = _input(entry, binary[position:] if position else binary)
         position += size
         inputs.append(tensor)
-        ignored += [f"{tensor.name}.{name}" for name in entry if name not in _INPUT]
+        if not entry.keys() <= _INPUT:
+            ignored += [f"{tensor.name}.{name}" for name in entry if name not in _INPUT]
     if position != len(binary):
         refuse(
             f"The body has {len(binary)} bytes behind its JSON; the inputs take {position} of them, by their binary_data_size.",
@@ -103,7 +110,7 @@ def read_request(text: bytes, binary: memoryview, model: str, version: str) -> R
     all_binary = _flag(parameters, "binary_data_output") or False
     request_id = "" if parsed.get("id") is None else _text(parsed, "id", "the request")
     request = InferRequest(model, version, request_id, parameters, tuple(inputs), tuple(outputs))
-    return ReadRequest(request, Forms(all_binary, forms), ignored)
+    return ReadRequest(request, Forms(all_binary, forms) if all_binary or forms else _AS_JSON, ignored)
 
 
 def write_response(response: InferResponse, forms: Forms) -> tuple[bytes, int | None]:
@@ -168,13 +175,12 @@ def _parse(text: bytes) -> dict[str, Any]:
 def _keys(parsed: Any) -> int:
     """All keys of all objects, but those in lists that begin with something else: the elements of tensors are not looked at."""
     count, rest = 0, [parsed]
-    while rest:
-        value = rest.pop()
-        if isinstance(value, dict):
+    for value in rest:  # which grows meanwhile
+        if value.__class__ is dict:
             count += len(value)
-            rest.extend(value.values())
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            rest.extend(value)
+            rest += [each for each in value.values() if each.__class__ in _CONTAINERS]
+        elif value and value[0].__class__ is dict:
+            rest += [each for each in value if each.__class__ in _CONTAINERS]
     return count
 
 
@@ -182,7 +188,7 @@ def _entries(parsed: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     entries = parsed.get(name)
     if entries is None:
         return []
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list) or not _OBJECTS.issuperset(map(type, entries)):
         refuse(f"{name} is not an array of objects.", "invalid_type", name)
     return entries
 
@@ -192,7 +198,7 @@ def _input(entry: Mapping[str, Any], binary: memoryview) -> tuple[Tensor, int]:
     name = _text(entry, "name", "an input")
     what = f"the input {quoted(name)}"
     datatype, shape = _text(entry, "datatype", what), entry.get("shape")
-    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+    if not isinstance(shape, list) or not _INTS.issuperset(map(type, shape)):
         refuse(f"The shape of {what} is not an array of whole numbers.", "invalid_shape", name)
     parameters, data = _parameters(entry, what), entry.get("data")
     size = parameters.pop("binary_data_size", None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -17,7 +17,6 @@ from server.arrival import asked_timeout_s
 from server.backend import Event, Handle, Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
-from server.interface import PacketKind
 from server.keys import ADMISSION, KSERVE_ROUTE, METRICS, MODEL, REQUEST_ID, SERVABLES, SETTINGS
 from server.kserve_codec import VERSION, GraphInputs, first_of_each, metadata_of, packets_of, unary_response
 from server.kserve_json import HEADER_LENGTH, ReadRequest, read_request, split_body, write_response
@@ -78,17 +77,19 @@ async def infer(request: web.Request) -> web.StreamResponse:
     """POST /v2/models/NAME[/versions/V]/infer: run a graph with the tensors of the body, and answer with those it gives."""
     app = request.app
     name, version = _asked(request)
-    settings, admission, servables = app[SETTINGS], app[ADMISSION], app[SERVABLES]
+    settings, servables = app[SETTINGS], app[SERVABLES]
     servable = servables.find(name)
     request[MODEL] = servable.name
-    limits = {"allowed_s": settings.request_timeout_s, "asked_s": asked_timeout_s(request.headers)}
-    if servable.handle is not None and servable.handle.nonblocking:
+    asked_s = asked_timeout_s(request.headers)
+    handle = servable.handle
+    if handle is not None and handle.nonblocking:
         at_hand = body_at_hand(request, settings)
         if at_hand is not None and len(at_hand) < _LARGE_JSON_BYTES:
-            return _infer_now(request, servable.handle, at_hand, name, version)
+            return _infer_now(request, app, handle, at_hand, name, version)
+    admission = app[ADMISSION]
     async with AsyncExitStack() as held:
         held.enter_context(cancel_when_client_leaves(request))
-        with admission.arriving(request[REQUEST_ID], **limits) as arrival:
+        with admission.arriving(request[REQUEST_ID], allowed_s=settings.request_timeout_s, asked_s=asked_s) as arrival:
             body = await read_body(request, settings)
             handle = await held.enter_async_context(servables.lease(name))
         with counted_rejections(app[METRICS], handle.name, _ORIGIN):
@@ -116,13 +117,16 @@ async def infer(request: web.Request) -> web.StreamResponse:
     return _answer(request, *written, [*read.ignored, *inputs.ignored])
 
 
-def _infer_now(request: web.Request, handle: Handle, body: bytes, name: str, version: str) -> web.Response:
+def _infer_now(
+    request: web.Request, app: web.Application, handle: Handle, body: bytes, name: str, version: str
+) -> web.Response:
     """The same where nothing has to be waited for: so nobody can cancel the request meanwhile, and no version be unloaded."""
-    app, request_id = request.app, request[REQUEST_ID]
     with counted_rejections(app[METRICS], handle.name, _ORIGIN):
         text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
         read, inputs = _read(handle, text, binary, name, version, _base_url(request, handle))
-    run = RunRequest(request_id, inputs.values, inputs.side_packets, timestamp=inputs.timestamp or 0, origin=_ORIGIN)
+    run = RunRequest(
+        request[REQUEST_ID], inputs.values, inputs.side_packets, timestamp=inputs.timestamp or 0, origin=_ORIGIN
+    )
     first: dict[str, Event] = {}
     for event in app[ADMISSION].run_now(handle, run):
         first.setdefault(event.stream, event)
@@ -139,15 +143,12 @@ def _read(
 
 def _answer(request: web.Request, body: bytes, size: int | None, ignored: list[str]) -> web.Response:
     """The HTTP answer with a body whose first ``size`` bytes are JSON; all of it where that is None."""
-    headers: dict[str, Any] = ignored_header(ignored) if ignored else {}
+    headers = {"Content-Type": "application/json" if size is None else "application/octet-stream"}
+    if ignored:
+        headers |= ignored_header(ignored)
     if size is not None:
         headers[HEADER_LENGTH] = str(size)
-    answer = web.Response(
-        body=body,
-        headers=headers,
-        content_type="application/json" if size is None else "application/octet-stream",
-        zlib_executor_size=_LARGE_JSON_BYTES,
-    )
+    answer = web.Response(body=body, headers=headers, zlib_executor_size=_LARGE_JSON_BYTES)
     # Most HTTP libraries offer several codings always; who names one alone has chosen it. To compress costs more than it saves
     # between machines that are near each other.
     coding = _CODINGS.get(request.headers.get("Accept-Encoding", ""))
@@ -174,7 +175,7 @@ def _asked(request: web.Request) -> tuple[str, str]:
 
 def _base_url(request: web.Request, handle: Handle) -> str:
     """How the client reaches this server, for a graph that takes HTTP calls; "" for others."""
-    if not any(PacketKind.PAYLOAD in port.kinds for port in handle.interface.inputs):
+    if not handle.interface.takes_payloads:
         return ""
     mount = request.app.router[KSERVE_ROUTE].canonical.removesuffix("/v2")
     return base_url(request, request.path.removeprefix(mount), request.app[SETTINGS].trust_forwarded_headers)

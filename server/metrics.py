@@ -115,7 +115,19 @@ class Metrics(Collector):
 
     def ended(self, servable: str, origin: Origin, outcome: Outcome, seconds: float, waited_s: float) -> None:
         """It ended, so many seconds after it came, of which it waited some for its turn."""
-        self._calls_of(servable, origin).outcomes[outcome] += 1
+        self._add(self._calls_of(servable, origin), servable, origin, outcome, seconds, waited_s)
+
+    def ran(self, servable: str, origin: Origin, outcome: Outcome, responses: int, seconds: float) -> None:
+        """A request was let in, gave so many packets and ended, all at once."""
+        calls = self._calls_of(servable, origin)
+        calls.accepted += 1
+        calls.responses += responses
+        self._add(calls, servable, origin, outcome, seconds, 0.0)
+
+    def _add(
+        self, calls: _Calls, servable: str, origin: Origin, outcome: Outcome, seconds: float, waited_s: float
+    ) -> None:
+        calls.outcomes[outcome] += 1
         times = self._times.get(servable)
         if times is None:
             times = self._times[servable] = _Times()
@@ -195,15 +207,20 @@ class Metrics(Collector):
                     yield from _image_samples((name, node), record)
 
 
-@contextmanager
-def counted_rejections(metrics: Metrics | None, servable: str, origin: Origin) -> Iterator[None]:
+class counted_rejections:  # noqa: N801  # used as a function; a generator would cost each request more
     """What is done with a request for a known graph before it can run goes in here: a refusal is counted."""
-    try:
-        yield
-    except RequestError:
-        if metrics is not None:
-            metrics.rejected(servable, origin)
-        raise
+
+    __slots__ = ("_metrics", "_origin", "_servable")
+
+    def __init__(self, metrics: Metrics | None, servable: str, origin: Origin) -> None:
+        self._metrics, self._servable, self._origin = metrics, servable, origin
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and self._metrics is not None and isinstance(error, RequestError):
+            self._metrics.rejected(self._servable, self._origin)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -172,6 +172,9 @@ class _Told:
     def ended(self, servable: str, origin: Origin, outcome: Outcome, seconds: float, waited_s: float) -> None:
         self.lines.append(("ended", servable, origin, outcome, seconds, waited_s))
 
+    def ran(self, servable: str, origin: Origin, outcome: Outcome, responses: int, seconds: float) -> None:
+        self.lines.append(("ran", servable, origin, outcome, responses, seconds))
+
 
 class _Runs:
     """Stands in for a backend: each run gives one packet when the test says so, or fails."""
@@ -316,6 +319,26 @@ async def test_the_observer_is_told_whose_fault_it_was(clock: FakeClock, error: 
     await line.ask("a")
     await line.finish("a", error)
     assert line.told.lines[-1][3] is outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(None, (Outcome.OK, 2)), (RequestError("steps is too large"), (Outcome.REFUSED, 0))]
+)
+def test_the_observer_is_told_of_a_request_that_is_over_at_once(
+    clock: FakeClock, error: Exception | None, told: tuple[Outcome, int]
+) -> None:
+    def run_now(handle: Handle, request: RunRequest) -> list[Event]:
+        clock.advance(3)
+        if error is not None:
+            raise error
+        return [Event("output", number, number) for number in range(2)]
+
+    line = _Line(clock, Limits())
+    line.runs.run_now = run_now  # type: ignore[attr-defined]  # the others wait for the test
+    origin = Origin("KServe", "ModelInfer", "REST")
+    with nullcontext() if error is None else pytest.raises(type(error)):
+        line.admission.run_now(line.handle, RunRequest("a", {}, origin=origin))
+    assert line.told.lines == [("ran", "m", origin, *told, 3.0)]
 
 
 async def test_the_observer_is_told_of_a_client_that_left(clock: FakeClock) -> None:
