@@ -55,9 +55,12 @@ async def read_payload(
     headers, base = Headers(request.headers.items()), base_url(request, uri, settings.trust_forwarded_headers)
     if content_type == MULTIPART:
         parts = await _off_loop(body, lambda: parse_multipart(body, headers["Content-Type"]))
-        given = next((_text(part) for part in parts if part.name == "model"), None)
+        models = [_text(part) for part in parts if part.name == "model"]
+        if len(models) > 1:
+            _refuse("model field is given twice; give it once.", "invalid_value", "model")
+        given = models[0] if models else ""
         if not given:
-            given = _addressed(addressed, "multipart", is_empty=given is not None)
+            given = _addressed(addressed, "multipart", is_empty=bool(models))
             parts = (*(part for part in parts if part.name != "model"), Part("model", given.encode()))
         return given, HttpPayload(address, headers, parts=parts, base_url=base)  # the body lives on in its parts alone
     if content_type != JSON:

@@ -60,6 +60,16 @@ async def test_an_address_names_the_graph_of_a_multipart_body_without_a_model(
     assert sorted((await response.json())["parts"]) == [["model", "echo"], ["prompt", "x"]]
 
 
+async def test_a_multipart_body_that_names_two_models_is_refused(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpWhole")
+    client = await serve()
+    form = FormData([("model", "echo"), ("model", "other")], default_to_multipart=True)
+    response = await client.post("/v3/x", data=form)
+    assert response.status == 400
+    error = (await response.json())["error"]
+    assert (error["param"], error["code"]) == ("model", "invalid_value")
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", None])
 async def test_an_address_names_the_graph_of_a_body_that_is_neither_json_nor_multipart(
     serve: Serve, models: Models, content_type: str | None
