@@ -44,7 +44,7 @@ from server.page import show_page
 from server.repository import Repository
 from server.request_routes import cancel_request
 from server.servables import Servables
-from server.settings import Settings
+from server.settings import Settings, SettingsError
 from server.watch import Reloader, watch
 
 _log = logging.getLogger("graph_runtime.server")
@@ -62,9 +62,8 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
     Raises (at start):
         OSError: the model folder is not there, or is no folder.
         GraphError: a file of ``options_proto`` cannot be used.
-        OSError: the model folder is not there, or is no folder; the folder for pictures cannot be written to.
-        SettingsError: the model folder's config.json says something that cannot be, the API key cannot be used, or settings do
-            not go together.
+        SettingsError: the model folder's config.json says something that cannot be, the API key cannot be used, the folder for
+            pictures cannot be written to, or settings do not go together.
     """
     app = web.Application(middlewares=[follow_request])
     app[SETTINGS] = settings
@@ -112,10 +111,13 @@ async def image_store(app: web.Application) -> AsyncIterator[None]:
         yield
         return
     folder = settings.image_store
-    app[IMAGE_STORE] = store = await in_thread(
-        "clean the image store",
-        lambda: ImageStore(folder, settings.image_url_ttl_s, settings.image_store_bytes, clock),
-    )
+    try:
+        app[IMAGE_STORE] = store = await in_thread(
+            "clean the image store",
+            lambda: ImageStore(folder, settings.image_url_ttl_s, settings.image_store_bytes, clock),
+        )
+    except OSError as error:
+        raise SettingsError(f"image_store {folder} cannot be written: {error.strerror}") from error
     sweeping = asyncio.create_task(store.sweep_for_ever(), name="sweep the image store")
     yield
     sweeping.cancel()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import errno
 import ipaddress
+import logging
+import os
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 BACKLOG: Final = 1024
+_FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_TELL_FULL_EVERY_S: Final = 60.0
 _SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h of Linux
 # Classic BPF, as linux/filter.h has it: (code, jump if true, jump if false, operand).
 _DROP_SYN: Final = (
@@ -21,6 +26,8 @@ _DROP_SYN: Final = (
     (0x06, 0, 0, 0),  # drop it
     (0x06, 0, 0, 0xFFFFFFFF),  # keep all others
 )
+
+_log = logging.getLogger("graph_runtime.server")
 
 
 class _SocketFilter(ctypes.Structure):
@@ -75,14 +82,39 @@ def let_nobody_new_in(listening: Sequence[socket.socket]) -> None:
             each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(filtering))
 
 
+def tell_when_full(loop: asyncio.AbstractEventLoop) -> None:
+    """Say in one line, and not too often, that no more connections can be taken.
+
+    asyncio tries again after a second by itself, and logs a traceback for each client that waits, each time.
+    """
+    told_s = -_TELL_FULL_EVERY_S
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal told_s
+        error = context.get("exception")
+        if "socket" not in context or not isinstance(error, OSError) or error.errno not in _FULL:
+            loop.default_exception_handler(context)
+        elif loop.time() - told_s >= _TELL_FULL_EVERY_S:
+            told_s = loop.time()
+            _log.error(
+                "no more connections can be taken: %s; clients wait. More can be there at once with a larger limit of open files "
+                "(ulimit -n)",
+                error.strerror,
+            )
+
+    loop.set_exception_handler(handle)
+
+
 def _problem(error: OSError, address: str, port: int, flag: str) -> str:
+    # create_server puts the address into strerror as well
+    reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {address} is in use by another program; choose one with --{flag}_port (0 takes any free one)"
     if error.errno == errno.EACCES:
         return f"port {port} may not be opened by this user; choose one above 1023 with --{flag}_port"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"{address!r} is not an address of this machine ({error.strerror}); give one with --{flag}_bind_address"
-    return f"cannot listen on port {port} of {address}: {error.strerror}"
+        return f"{address!r} is not an address of this machine ({reason}); give one with --{flag}_bind_address"
+    return f"cannot listen on port {port} of {address}: {reason}"
 
 
 def base_url(scheme: str, address: str, port: int) -> str:

@@ -58,7 +58,7 @@ FAMILIES: Final = MappingProxyType(
             ),
             Family(
                 "graph_runtime_request_seconds", "histogram", ("name",),
-                "How long requests took from their arrival to their end.",
+                "How long requests took, from when they were let in to their end.",
             ),
             Family(
                 "graph_runtime_servable_state", "gauge", ("name", "state"),

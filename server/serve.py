@@ -25,7 +25,7 @@ from server.app import build_app
 from server.discovery import GRAPH_FILE, MODEL_INDEX, bundled_models_dir
 from server.drain import LINGER_S
 from server.keys import ACCESS, CLOCK, DRAIN, SERVABLES, SETTINGS
-from server.listen import BACKLOG, ListenError, base_url, let_nobody_new_in, listen, only_local
+from server.listen import BACKLOG, ListenError, base_url, let_nobody_new_in, listen, only_local, tell_when_full
 from server.logs import start_logging
 from server.page import first_curl
 from server.protocol import Connections, Protocol
@@ -51,7 +51,7 @@ def serve(settings: Settings) -> int:
         or files and folders that they name, cannot be used.
     """
     try:
-        start_logging(settings.log_level, settings.log_format, settings.log_path)
+        _start_logging(settings)
         for line in misspelt_variables(os.environ):
             _log.warning("%s", line)
         _allow_many_connections()
@@ -85,6 +85,13 @@ def serve(settings: Settings) -> int:
     return 0
 
 
+def _start_logging(settings: Settings) -> None:
+    try:
+        start_logging(settings.log_level, settings.log_format, settings.log_path)
+    except OSError as error:
+        raise SettingsError(f"log_path {settings.log_path} cannot be written: {error.strerror}") from None
+
+
 def _allow_many_connections() -> None:
     """Raise the number of files that the process may have open, each connection among them, as far as the system lets us."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -114,6 +121,7 @@ async def _serve(
         raise StartError(str(error)) from error
     app[ACCESS].local_only = only_local(listening) and not settings.trust_forwarded_headers
     loop = asyncio.get_running_loop()
+    tell_when_full(loop)
     assert runner.server is not None  # setup made it
     connections = Connections()
     connection = partial(

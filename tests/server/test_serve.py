@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import signal
 import socket
 import urllib.request
@@ -216,10 +218,32 @@ def test_the_log_goes_to_a_file_too(start_server: StartServer, models: Models, t
     assert written == server.errors()
 
 
-def test_a_log_file_that_cannot_be_written_is_told(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["serve", "--models", str(models.folder), "--rest_port", "0", "--log_path", "/nowhere/server.log"]
-    assert main(arguments) == 2
-    assert "/nowhere/server.log" in capsys.readouterr().err
+@pytest.mark.parametrize("setting", ["log_path", "image_store"])
+def test_a_place_that_cannot_be_written_is_told_with_its_setting(
+    models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    (tmp_path / "file").touch()
+    place = str(tmp_path / "file" / "below")
+    assert main(["serve", "--models", str(models.folder), "--rest_port", "0", f"--{setting}", place]) == 2
+    assert capsys.readouterr().err == f"graph-runtime serve: {setting} {place} cannot be written: Not a directory\n"
+
+
+def test_more_connections_than_open_files_are_one_line_in_the_log_and_the_server_goes_on(
+    start_server: StartServer, models: Models
+) -> None:
+    models.add("echo", "Echo")
+    server = start_server("--models", str(models.folder))
+    server.first_lines()
+    open_files = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+    limit = open_files + 4
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    host, port = server.url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as opened:
+        for _ in range(40):
+            opened.enter_context(socket.create_connection((host, int(port)), timeout=30))
+    assert server.post({"model": "echo"}) == {"echo": True}
+    assert server.errors().count("no more connections can be taken: Too many open files") == 1
+    assert "Traceback" not in server.errors()
 
 
 def test_an_api_key_file_that_cannot_be_read_is_told(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,7 +267,10 @@ def test_a_busy_port_is_told_before_anything_is_loaded(models: Models, capsys: p
 def test_an_address_of_another_machine_is_told(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["serve", "--models", str(models.folder), "--rest_port", "0", "--rest_bind_address", "192.0.2.1"]
     assert main(arguments) == 1
-    assert "'192.0.2.1' is not an address of this machine" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "graph-runtime serve: '192.0.2.1' is not an address of this machine (Cannot assign requested address); give one with "
+        "--rest_bind_address\n"
+    )
 
 
 def test_a_model_folder_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
