@@ -104,6 +104,8 @@ def filling(place: Path) -> Iterator[Path]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise HubError(f"{place} is being pulled by another process; wait for it") from None
+            except OSError:
+                pass  # a network's file system without locks
             if not _is_same(lock, folder):  # the other one has just finished, and put it into its place
                 continue
             try:
@@ -142,9 +144,10 @@ def keep_only(folder: Path, files: Mapping[str, HubFile], *, verify: bool) -> No
                 path.rmdir()  # those that are empty
             continue
         name = path.relative_to(folder).as_posix()
-        if name == STATE_FILE or name.startswith(f"{FOLDER}/") or name.removeprefix(f"{PARTS}/") in parts:
-            continue
         file = files.get(name)
+        is_adapter = file is None and name.startswith(f"{FOLDER}/")
+        if is_adapter or name == STATE_FILE or name.removeprefix(f"{PARTS}/") in parts:
+            continue
         if (
             file is None
             or path.is_symlink()

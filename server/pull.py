@@ -328,6 +328,12 @@ def _write_graph(folder: Path, state: State, wanted: Pull, loras: Sequence[LoraS
     if path.is_file() and not wanted.overwrite and (not wanted.sets_graph or state.has_edited_graph(folder)):
         return state
     text = wanted.graph(loras)
-    if not path.is_file() or path.read_bytes() != text.encode():
-        write_file(path, text)
+    if path.is_file() and _without_header(path.read_bytes()) == _without_header(text.encode()):
+        return state
+    write_file(path, text)
     return replace(state, graph=sha256(text.encode()).hexdigest())
+
+
+def _without_header(text: bytes) -> bytes:
+    """A graph without the line that says which release has made it: a new one is no reason to write it again."""
+    return text.partition(b"\n")[2]

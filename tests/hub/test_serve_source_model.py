@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,3 +122,49 @@ def test_flags_that_do_not_go_together_are_a_wrong_command_line(
 ) -> None:
     assert main(["serve", *flags]) == 2
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.model
+def test_a_running_server_sees_a_model_when_it_is_complete_and_draws_on_while_it_changes(
+    hub: Hub, repository: Repository, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    server = Server("--models", str(models), cwd=tmp_path)
+    try:
+        server.first_lines()
+        hub.hold["unet/openvino_model.bin"] = 1_000_000
+        pulling = threading.Thread(target=main, args=(["pull", NAME, "--models", str(models)],))
+        pulling.start()
+        assert hub.held.wait(60)
+        assert reload(server) == {}
+        hub.release()
+        pulling.join(60)
+        assert set(reload(server)) == {NAME}
+        assert draw(server) == ("PNG", (64, 64))
+        repository.files["README.md"] = b"a new commit"
+        assert main(["pull", NAME, "--models", str(models), "--default_resolution", "32x32"]) == 0
+        assert draw(server)[0] == "PNG"
+        assert set(reload(server)) == {NAME}
+        assert draw(server) == ("PNG", (32, 32))
+    finally:
+        server.end()
+
+
+def reload(server: Server) -> Any:
+    """Have it look at its folder; the states of its models."""
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{server.url}/v1/config/reload", method="POST"), timeout=60
+    ) as answer:
+        return json.load(answer)
+
+
+def test_a_graph_of_another_release_is_not_written_anew(
+    hub: Hub, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["serve", "--pull", "--source_model", NAME, "--models", str(tmp_path), "--max_resolution", "64x64"]
+    assert main(flags) == 0
+    before = files_of(tmp_path)
+    monkeypatch.setattr("calculators.image_gen.graph_text.version", lambda name: "99.0")
+    assert main(flags) == 0
+    assert files_of(tmp_path) == before
