@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from server.atomic_file import replace_file
 from server.discovery import GRAPH_FILE
 from server.download import PARTS
 from server.hub import HubError, HubFile
@@ -55,7 +56,7 @@ class State:
             "graph": self.graph,
         }
         told |= {"files": dict(self.files)}
-        write_file(folder / STATE_FILE, json.dumps(told, indent=1) + "\n")
+        replace_file(folder / STATE_FILE, json.dumps(told, indent=1) + "\n")
 
     def has_edited_graph(self, folder: Path) -> bool:
         """Whether the graph is another one than was written."""
@@ -70,16 +71,6 @@ def read_state(folder: Path) -> State | None:
         return State(told["repository"], told["commit"], told["revision"], dict(told["files"]), told["graph"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file that is there as a whole, or not at all."""
-    made = path.with_name(f".{path.name}.tmp")
-    with made.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    made.replace(path)
 
 
 def partial_of(place: Path) -> Path:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from server.atomic_file import replace_file
 from server.discovery import GRAPH_FILE, MODEL_INDEX
 from server.download import download, shown_size
 from server.hub import HubError, HubFile, Listing, is_offline, list_repository
@@ -30,7 +31,6 @@ from server.model_place import (
     read_state,
     take_over,
     take_over_others,
-    write_file,
 )
 from server.settings import Settings
 from server.terminal import complain, say
@@ -330,7 +330,7 @@ def _write_graph(folder: Path, state: State, wanted: Pull, loras: Sequence[LoraS
     text = wanted.graph(loras)
     if path.is_file() and _without_header(path.read_bytes()) == _without_header(text.encode()):
         return state
-    write_file(path, text)
+    replace_file(path, text)
     return replace(state, graph=sha256(text.encode()).hexdigest())
 
 
