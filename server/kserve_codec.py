@@ -24,6 +24,8 @@ VERSION: Final = "1"
 """The version of every graph; which one a request names makes no difference."""
 PLATFORM: Final = "OpenVINO"  # as OVMS says for graphs
 
+LARGE_BYTES: Final = 64 * 1024
+"""From this size on tensors are read and written on another thread: of tiny elements it are some ten thousand."""
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -156,6 +158,24 @@ def unary_response(interface: GraphInterface, request: InferRequest, first: Mapp
         )
     timestamp = next((event.timestamp for event in first.values()), 0)
     return response_of(interface, request, {name: event.value for name, event in first.items()}, timestamp)
+
+
+def is_large(events: Iterable[Event]) -> bool:
+    """Whether to make an answer of packets would hold up the event loop for some milliseconds."""
+    return sum(_weight(event.value) for event in events) >= LARGE_BYTES
+
+
+def _weight(value: Any) -> int:
+    """The bytes of a packet's value, roughly: what costs time is their number, and that of the objects in it."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, (list, tuple)):
+        return len(value) * max(8, _weight(value[0])) if value else 0
+    if isinstance(value, InferResponse):
+        return sum(_weight(tensor.data) for tensor in value.outputs)
+    if isinstance(value, (ImageFrame, Image)):
+        value = value.numpy_view()
+    return getattr(value, "nbytes", 0)
 
 
 def response_of(

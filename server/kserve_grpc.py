@@ -6,9 +6,9 @@ Source: KServe's Open Inference Protocol, version 2; ModelStreamInfer as in Trit
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from aiohttp import web
@@ -16,13 +16,21 @@ from aiohttp import web
 from calculators.kserve_payload import InferRequest
 from server._pb.inference import grpc_predict_v2_pb2 as pb
 from server.arrival import Arrival
-from server.backend import Handle, Origin, RunRequest
+from server.backend import Event, Handle, Origin, RunRequest
 from server.grpc_calls import Call, Calls
 from server.keys import ADMISSION, CLOCK, DRAIN, METRICS, SERVABLES, SETTINGS
-from server.kserve_codec import GraphInputs, first_of_each, metadata_of, packets_of, side_packets_of, unary_response
+from server.kserve_codec import (
+    GraphInputs,
+    first_of_each,
+    is_large,
+    metadata_of,
+    packets_of,
+    side_packets_of,
+    unary_response,
+)
 from server.kserve_messages import parameters_of, request_of, response_message
 from server.kserve_models import can_be_used, describe_server, index_of
-from server.kserve_stream import LARGE_BYTES, Stream
+from server.kserve_stream import Stream, off_loop
 from server.metrics import counted_question, counted_rejections
 from server.replies import ignored_header
 
@@ -88,10 +96,7 @@ class _Service:
         async with AsyncExitStack() as held:
             handle, arrival = await self._arrive(call, message.model_name, held)
             with counted_rejections(self._app[METRICS], handle.name, _INFER):
-                if message.ByteSize() < LARGE_BYTES:
-                    request, inputs = _read(handle, message)
-                else:
-                    request, inputs = await asyncio.to_thread(_read, handle, message)
+                request, inputs = await off_loop(message, _read, handle, message)
             run = RunRequest(
                 call.id,
                 inputs.values,
@@ -102,11 +107,10 @@ class _Service:
                 origin=_INFER,
             )
             first = await first_of_each(self._app[ADMISSION].run(handle, run))
-        response = unary_response(handle.interface, request, first)
         call.trailers |= ignored_header(inputs.ignored)
-        if sum(len(tensor.data) for tensor in response.outputs) < LARGE_BYTES:
-            return response_message(response)
-        return await asyncio.to_thread(response_message, response)
+        if is_large(first.values()):
+            return await asyncio.to_thread(_written, handle, request, first)
+        return _written(handle, request, first)
 
     async def model_stream_infer(self, call: Call, requests: AsyncIterator[pb.ModelInferRequest]) -> None:
         first = await anext(requests, None)
@@ -117,14 +121,14 @@ class _Service:
             held.callback(self._app[DRAIN].leave)
             handle, arrival = await self._arrive(call, first.model_name, held)
             with counted_rejections(self._app[METRICS], handle.name, _STREAM):
-                side_packets, _ = side_packets_of(handle.interface, parameters_of(first.parameters), check_missing=True)
+                side_packets = await off_loop(first, _side_packets, handle, first)
             stream = Stream(handle.interface, first, self._app[CLOCK])
             # As long as its client likes: the time that the server allows is meant for one request, and a stream has many.
             run = RunRequest(call.id, {}, side_packets, timeout_s=call.asked_s, age_s=arrival.age_s, origin=_STREAM)
             items = self._app[ADMISSION].converse(handle, run, stream.feeds(requests))
             async with aclosing(items):
                 async for item in items:
-                    response = stream.response(item)
+                    response = await stream.response(item)
                     if response is not None:
                         await call.write(response)
         call.trailers |= ignored_header(stream.ignored)
@@ -146,3 +150,11 @@ class _Service:
 def _read(handle: Handle, message: pb.ModelInferRequest) -> tuple[InferRequest, GraphInputs]:
     request = request_of(message)
     return request, packets_of(handle.interface, request)
+
+
+def _side_packets(handle: Handle, message: pb.ModelInferRequest) -> dict[str, Any]:
+    return side_packets_of(handle.interface, parameters_of(message.parameters), check_missing=True)[0]
+
+
+def _written(handle: Handle, request: InferRequest, first: Mapping[str, Event]) -> pb.ModelInferResponse:
+    return response_message(unary_response(handle.interface, request, first))

@@ -7,6 +7,7 @@ A model's name may hold slashes, plain or as %2F. Where a plain one could be rea
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -18,7 +19,16 @@ from server.backend import Event, Handle, Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
 from server.keys import ADMISSION, KSERVE_ROUTE, METRICS, MODEL, REQUEST_ID, SERVABLES, SETTINGS
-from server.kserve_codec import VERSION, GraphInputs, first_of_each, metadata_of, packets_of, unary_response
+from server.kserve_codec import (
+    LARGE_BYTES,
+    VERSION,
+    GraphInputs,
+    first_of_each,
+    is_large,
+    metadata_of,
+    packets_of,
+    unary_response,
+)
 from server.kserve_json import HEADER_LENGTH, ReadRequest, read_request, split_body, write_response
 from server.kserve_models import can_be_used, describe_server, index_of
 from server.metrics import counted_question, counted_rejections
@@ -29,9 +39,9 @@ from server.servables import State
 KSERVE_MODEL: Final = "/v2/models/{model:.+?}{version:(?:/versions/[^/]+)?}"
 """The beginning of every route about one model."""
 
-# From these sizes on the work would hold up the event loop for a millisecond and more.
-_LARGE_JSON_BYTES: Final = 128 * 1024
-_LARGE_BINARY_BYTES: Final = 4 * 1024 * 1024
+_LARGE_JSON_BYTES: Final = (
+    128 * 1024
+)  # from this size on the work would hold up the event loop for a millisecond and more
 
 _ORIGIN: Final = Origin("KServe", "ModelInfer", "REST")
 _METADATA: Final = Origin("KServe", "ModelMetadata", "REST")
@@ -82,20 +92,19 @@ async def infer(request: web.Request) -> web.StreamResponse:
     request[MODEL] = servable.name
     asked_s = asked_timeout_s(request.headers)
     handle = servable.handle
-    if handle is not None and handle.nonblocking:
-        at_hand = body_at_hand(request, settings)
-        if at_hand is not None and len(at_hand) < _LARGE_JSON_BYTES:
-            return _infer_now(request, app, handle, at_hand, name, version)
+    at_hand = body_at_hand(request, settings)
+    if at_hand is not None and len(at_hand) < LARGE_BYTES and handle is not None and handle.nonblocking:
+        return _infer_now(request, app, handle, at_hand, name, version)
     admission = app[ADMISSION]
     async with AsyncExitStack() as held:
         held.enter_context(cancel_when_client_leaves(request))
         with admission.arriving(request[REQUEST_ID], allowed_s=settings.request_timeout_s, asked_s=asked_s) as arrival:
-            body = await read_body(request, settings)
+            body = await read_body(request, settings) if at_hand is None else at_hand
             handle = await held.enter_async_context(servables.lease(name))
         with counted_rejections(app[METRICS], handle.name, _ORIGIN):
             text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
             address = _base_url(request, handle)
-            if len(text) < _LARGE_JSON_BYTES and len(binary) < _LARGE_BINARY_BYTES:
+            if len(text) < _LARGE_JSON_BYTES and len(binary) < LARGE_BYTES:
                 read, inputs = _read(handle, text, binary, name, version, address)
             else:
                 read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
@@ -109,11 +118,10 @@ async def infer(request: web.Request) -> web.StreamResponse:
             origin=_ORIGIN,
         )
         first = await first_of_each(admission.run(handle, run))
-    response = unary_response(handle.interface, read.request, first)
-    if sum(len(tensor.data) for tensor in response.outputs) < _LARGE_JSON_BYTES:
-        written = write_response(response, read.forms)
+    if is_large(first.values()):
+        written = await asyncio.to_thread(_written, handle, read, first)
     else:
-        written = await asyncio.to_thread(write_response, response, read.forms)
+        written = _written(handle, read, first)
     return _answer(request, *written, [*read.ignored, *inputs.ignored])
 
 
@@ -130,8 +138,7 @@ def _infer_now(
     first: dict[str, Event] = {}
     for event in app[ADMISSION].run_now(handle, run):
         first.setdefault(event.stream, event)
-    response = unary_response(handle.interface, read.request, first)
-    return _answer(request, *write_response(response, read.forms), [*read.ignored, *inputs.ignored])
+    return _answer(request, *_written(handle, read, first), [*read.ignored, *inputs.ignored])
 
 
 def _read(
@@ -139,6 +146,10 @@ def _read(
 ) -> tuple[ReadRequest, GraphInputs]:
     read = read_request(text, binary, name, version)
     return read, packets_of(handle.interface, read.request, base_url=address)
+
+
+def _written(handle: Handle, read: ReadRequest, first: Mapping[str, Event]) -> tuple[bytes, int | None]:
+    return write_response(unary_response(handle.interface, read.request, first), read.forms)
 
 
 def _answer(request: web.Request, body: bytes, size: int | None, ignored: list[str]) -> web.Response:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from calculators.http_payload import RequestError
 from calculators.kserve_payload import InferRequest
@@ -18,7 +18,7 @@ from server._pb.inference import grpc_predict_v2_pb2 as pb
 from server.backend import Event, Feed, Refused
 from server.clock import Clock
 from server.interface import GraphInterface
-from server.kserve_codec import VERSION, packets_of, response_of
+from server.kserve_codec import LARGE_BYTES, VERSION, is_large, packets_of, response_of
 from server.kserve_messages import request_of, response_message
 from server.kserve_values import quoted, refuse
 
@@ -26,8 +26,14 @@ _FIRST: Final = "; partial deserialization of first request"  # as OVMS says; he
 _VERSIONS: Final = ("", "0", VERSION)
 _REMEMBERED: Final = 1024
 
-LARGE_BYTES: Final = 4 * 1024 * 1024
-"""From this size on the work with tensors would hold up the event loop for a millisecond and more."""
+T = TypeVar("T")
+
+
+async def off_loop(message: pb.ModelInferRequest, work: Callable[..., T], *arguments: Any) -> T:
+    """Read a message, on a thread if that would hold up the event loop."""
+    if message.ByteSize() < LARGE_BYTES:
+        return work(*arguments)
+    return await asyncio.to_thread(work, *arguments)
 
 
 class Stream:
@@ -57,11 +63,11 @@ class Stream:
 
     async def feeds(self, requests: AsyncIterator[pb.ModelInferRequest]) -> AsyncIterator[Feed | Refused]:
         """What the requests feed, the first one included; refusals of what cannot be fed."""
-        yield await self._read(self._first, is_first=True)
+        yield await off_loop(self._first, self._feed, self._first, True)
         async for each in requests:
-            yield await self._read(each, is_first=False)
+            yield await off_loop(each, self._feed, each, False)
 
-    def response(self, item: Event | Refused) -> pb.ModelStreamInferResponse | None:
+    async def response(self, item: Event | Refused) -> pb.ModelStreamInferResponse | None:
         """The message for something that came out of the run; None for an output that was not asked for.
 
         Raises:
@@ -75,15 +81,15 @@ class Stream:
         if item.stream not in self._wanted:
             return None
         request = replace(self._template, id=self._id_at(item.timestamp))
-        response = response_of(self._interface, request, {item.stream: item.value}, item.timestamp)
+        return (
+            await asyncio.to_thread(self._written, request, item) if is_large([item]) else self._written(request, item)
+        )
+
+    def _written(self, request: InferRequest, event: Event) -> pb.ModelStreamInferResponse:
+        response = response_of(self._interface, request, {event.stream: event.value}, event.timestamp)
         return pb.ModelStreamInferResponse(infer_response=response_message(response))
 
-    async def _read(self, message: pb.ModelInferRequest, *, is_first: bool) -> Feed | Refused:
-        if message.ByteSize() < LARGE_BYTES:
-            return self._feed(message, is_first=is_first)
-        return await asyncio.to_thread(self._feed, message, is_first=is_first)
-
-    def _feed(self, message: pb.ModelInferRequest, *, is_first: bool) -> Feed | Refused:
+    def _feed(self, message: pb.ModelInferRequest, is_first: bool) -> Feed | Refused:
         try:
             if not is_first:
                 self._check_target(message)

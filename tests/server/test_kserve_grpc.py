@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from graph_runtime import Calculator, CalculatorContext, CalculatorContract, reg
 from server._pb.inference import grpc_predict_v2_pb2 as pb
 from server.keys import ADMISSION, SERVABLES
 from tests.server.grpc_client import INFERENCE, GrpcClient, grpc_client, request, tensor
+from tests.server.tensor_threads import threads_of_tensors
 
 if TYPE_CHECKING:
     from tests.server.conftest import FakeClock, Gate, Models, Serve
@@ -182,6 +184,29 @@ async def test_a_large_tensor_goes_both_ways(serve: Serve, models: Models) -> No
     async with served(serve, models, double=PASS) as client:
         answer = await client.infer(message)
         assert answer.raw_output_contents[0] == values.tobytes()
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
+async def test_many_small_elements_do_not_hold_up_the_event_loop(
+    serve: Serve, models: Models, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    threads = threads_of_tensors(monkeypatch)
+    message = pb.ModelInferRequest(
+        model_name="pass",
+        inputs=[pb.ModelInferRequest.InferInputTensor(name="in", datatype="BYTES", shape=[20_000])],
+        raw_input_contents=[bytes(80_000)],
+    )
+    async with served(serve, models, **{"pass": PASS}) as client:
+        if method == "ModelInfer":
+            answer = await client.infer(message)
+        else:
+            call = client.stream()
+            await call.write(message)
+            answer = (await call.read()).infer_response
+            call.cancel()
+    assert answer.raw_output_contents == [bytes(80_000)]
+    assert sorted(what for what, _ in threads) == ["read", "written"]
+    assert threading.main_thread() not in {thread for _, thread in threads}
 
 
 async def test_a_message_that_is_larger_than_a_body_may_be_is_refused(serve: Serve, models: Models) -> None:

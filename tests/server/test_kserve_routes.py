@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import json
+import threading
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from graph_runtime import Calculator, CalculatorContext, CalculatorContract, reg
 from server.app import build_app
 from server.keys import SERVABLES
 from server.settings import Settings
+from tests.server.tensor_threads import threads_of_tensors
 
 if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
@@ -593,3 +595,39 @@ async def test_requests_beyond_the_queue_are_refused(serve: Serve, models: Model
     assert second.headers["Retry-After"]
     gate.released.set()
     assert (await first).status == 200
+
+
+async def test_a_large_body_that_is_there_at_once_is_read_as_any_other(
+    aiohttp_client: AiohttpClient, models: Models
+) -> None:
+    models.add_text("pass", PASS)
+
+    @web.middleware
+    async def wait_for_all_of_it(request: web.Request, handler: Any) -> web.StreamResponse:
+        arrived = asyncio.Event()
+        request.content.on_eof(arrived.set)
+        await arrived.wait()
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    app = build_app(Settings(models=models.folder))
+    app.middlewares.append(wait_for_all_of_it)
+    client: TestClient[Any, Any] = await aiohttp_client(app)
+    await app[SERVABLES].settled.wait()
+    body = json.dumps({"inputs": [numbers()]}).encode().ljust(131_072)
+    response = await client.post("/v2/models/pass/infer", data=body)
+    assert response.status == 200, await response.text()
+
+
+async def test_many_small_elements_do_not_hold_up_the_event_loop(
+    serve: Serve, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.add_text("pass", PASS)
+    client = await serve()
+    threads = threads_of_tensors(monkeypatch)
+    tensor = {"name": "in", "datatype": "BYTES", "shape": [40_000], "parameters": {"binary_data_size": 160_000}}
+    text = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    response = await client.post("/v2/models/pass/infer", data=text + bytes(160_000), headers={HEADER: str(len(text))})
+    assert (await response.read()).endswith(bytes(160_000))
+    assert sorted(what for what, _ in threads) == ["read", "written"]
+    assert threading.main_thread() not in {thread for _, thread in threads}
