@@ -19,6 +19,8 @@ ENV PATH=/opt/graph-runtime/bin:$PATH \
     GRAPH_RUNTIME_REST_BIND_ADDRESS=0.0.0.0 \
     GRAPH_RUNTIME_GRPC_BIND_ADDRESS=0.0.0.0 \
     GRAPH_RUNTIME_GRPC_PORT=9000
+# For compiled models, if GRAPH_RUNTIME_CACHE_DIR names it: a new volume takes over who may write, which would be root alone.
+RUN mkdir -m 1777 /cache
 # A folder that is mounted at /models is served; without one, the model that comes with the package.
 WORKDIR /
 # Any other uid works too: nothing is written but below the folders that the settings name.

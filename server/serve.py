@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -54,6 +55,7 @@ def serve(settings: Settings) -> int:
         _start_logging(settings)
         for line in misspelt_variables(os.environ):
             _log.warning("%s", line)
+        _warn_of_cache(settings.cache_dir)
         _allow_many_connections()
         api_key(settings)
         tls = tls_context(settings)
@@ -90,6 +92,18 @@ def _start_logging(settings: Settings) -> None:
         start_logging(settings.log_level, settings.log_format, settings.log_path)
     except OSError as error:
         raise SettingsError(f"log_path {settings.log_path} cannot be written: {error.strerror}") from None
+
+
+def _warn_of_cache(folder: Path | None) -> None:
+    """Say that models will not be kept: OpenVINO does not, and a folder that is full but read-only is of use all the same."""
+    if folder is None:
+        return
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        _log.warning(
+            "cache_dir %s cannot be written by this user: models that are not there yet are compiled anew at each start",
+            folder,
+        )
 
 
 def _allow_many_connections() -> None:

@@ -94,6 +94,13 @@ def test_nobody_is_root_and_nothing_can_be_written_but_what_is_mounted() -> None
     assert (pod()["securityContext"]["runAsNonRoot"], pod()["securityContext"]["runAsUser"]) == (True, USER)
 
 
+def test_whoever_runs_the_image_can_write_to_a_new_cache_volume() -> None:
+    """A volume takes owner and mode from the folder of the image; without one it is root's."""
+    folder = dict(environments())["compose.yaml"]["GRAPH_RUNTIME_CACHE_DIR"]
+    assert f"cache:{folder}" in composed()["volumes"]
+    assert f"mkdir -m 1777 {folder}" in docker_lines("RUN")
+
+
 def test_probes_ask_for_paths_and_ports_that_the_server_has() -> None:
     container = pod()["containers"][0]
     ports = {each["name"]: each["containerPort"] for each in container["ports"]}

@@ -228,6 +228,17 @@ def test_a_place_that_cannot_be_written_is_told_with_its_setting(
     assert capsys.readouterr().err == f"graph-runtime serve: {setting} {place} cannot be written: Not a directory\n"
 
 
+def test_a_cache_that_cannot_be_written_is_told_and_the_server_starts(
+    start_server: StartServer, models: Models, tmp_path: Path
+) -> None:
+    models.add("echo", "Echo")
+    (tmp_path / "file").touch()
+    for place, warned in ((tmp_path / "new" / "cache", False), (tmp_path / "file" / "cache", True)):
+        server = start_server("--models", str(models.folder), "--cache_dir", str(place))
+        server.first_lines()
+        assert (f"cache_dir {place} cannot be written by this user" in server.errors()) is warned
+
+
 def test_more_connections_than_open_files_are_one_line_in_the_log_and_the_server_goes_on(
     start_server: StartServer, models: Models
 ) -> None:
