@@ -1,4 +1,4 @@
-"""The command ``graph-runtime``: serve, generate, check, pull, configure.
+"""The command ``graph-runtime``: serve, generate, check, pull, export, configure.
 
 Each command imports what it needs when it runs: ``--help`` and ``check`` load neither aiohttp nor openvino nor numpy.
 Exit codes: 0 all is well; 1 it failed, or a problem was found; 2 the command line is wrong; 130 interrupted.
@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from server import setting_values as read
 from server.configure_flags import CONFIGURE_HELP, add_configure_flags
+from server.export_flags import EXPORT_HELP, add_export_flags
 from server.flags import add_flag, typed
 from server.foreign_flags import FOREIGN_FLAGS
 from server.pull_flags import PULL_HELP, SERVE_ALONE, add_pull_flags, add_serve_flags
@@ -93,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_check(commands)
     add_pull_flags(_add_command(commands, "pull", "fetch an image model from the Hugging Face hub", PULL_HELP, _pull))
+    brief = "turn a diffusers pipeline into a model in OpenVINO format"
+    add_export_flags(_add_command(commands, "export", brief, EXPORT_HELP, _export))
     brief = "write the graph.pbtxt of a model, or list it in a config.json"
     add_configure_flags(_add_command(commands, "configure", brief, CONFIGURE_HELP, _configure))
     return parser
@@ -306,6 +309,12 @@ def _pull(arguments: argparse.Namespace) -> int:
     from server.pull import pull
 
     return pull(arguments)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from server.export import export
+
+    return export(arguments)
 
 
 def _configure(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from server.check import look_at
 from server.config_edit import add_to_config, remove_from_config
 from server.config_file import CONFIG_FILE
 from server.discovery import GRAPH_FILE, ServableSpec, classic_models, find_servables, models_dir, servable_in
+from server.hub import HubError
 from server.image_flags import given_flags, options_from
+from server.lora_download import fetch_loras
 from server.lora_sources import LoraSource
 from server.settings import Settings, SettingsError
 from server.terminal import complain, say
@@ -53,7 +55,7 @@ def configure(arguments: argparse.Namespace) -> int:
     except _UsageError as error:
         complain("configure", str(error))
         return 2
-    except (ConfigureError, SettingsError, OSError) as error:
+    except (ConfigureError, HubError, SettingsError, OSError) as error:
         complain("configure", str(error))
         return 1
     return 0
@@ -88,7 +90,7 @@ def configure_folder(
     *,
     overwrite: bool = False,
     models_path: str = ".",
-    loras: list[LoraSource] | None = None,
+    loras: Sequence[LoraSource] | None = None,
 ) -> list[str]:
     """Write the graph.pbtxt of a model folder, or change the one that is there; checked before it takes its place.
 
@@ -97,12 +99,13 @@ def configure_folder(
         arguments: the flags of ``server.image_flags``.
         overwrite: make a new one in any case.
         models_path: of a new one, as it is to be written.
-        loras: as for ``options_from``.
+        loras: as for ``options_from``; None to fetch those of the flag.
 
     Returns: what was done, and what could be better; a line each.
 
     Raises:
         ConfigureError: there is no model, or the graph would be one that cannot be used.
+        HubError: an adapter cannot be fetched.
         OSError: the file cannot be read or written.
     """
     file = folder / GRAPH_FILE
@@ -129,12 +132,12 @@ def configure_folder(
 _AS_IT_WAS = "as it was; flags change it (graph-runtime configure --help), --overwrite makes a new one"
 
 
-def _updated(file: Path, arguments: argparse.Namespace, loras: list[LoraSource] | None) -> tuple[str, str]:
+def _updated(file: Path, arguments: argparse.Namespace, loras: Sequence[LoraSource] | None) -> tuple[str, str]:
     try:
         source = read_graph(file)
         before = image_options(source)
         text, changed = edit_graph_text(
-            source, options_from(arguments, before, _looked_up(file.parent, arguments, loras))
+            source, options_from(arguments, before, _fetched(file.parent, arguments, loras))
         )
     except (GraphError, EditError) as error:
         raise ConfigureError(
@@ -143,7 +146,7 @@ def _updated(file: Path, arguments: argparse.Namespace, loras: list[LoraSource] 
     return text, f"changed: {', '.join(changed)}" if changed else _AS_IT_WAS
 
 
-def _new(folder: Path, arguments: argparse.Namespace, models_path: str, loras: list[LoraSource] | None) -> str:
+def _new(folder: Path, arguments: argparse.Namespace, models_path: str, loras: Sequence[LoraSource] | None) -> str:
     if not folder.is_dir():
         raise ConfigureError(f"{folder} is {'a file; give its folder' if folder.exists() else 'not there'}")
     if not (folder / MODEL_INDEX).is_file():
@@ -155,23 +158,16 @@ def _new(folder: Path, arguments: argparse.Namespace, models_path: str, loras: l
     if not is_openvino_model(folder):
         raise ConfigureError(f"{folder} is not in OpenVINO format; make that with: graph-runtime export {folder}")
     start = ImageGenCalculatorOptions(models_path=models_path)
-    return graph_text(options_from(arguments, start, _looked_up(folder, arguments, loras)))
+    return graph_text(options_from(arguments, start, _fetched(folder, arguments, loras)))
 
 
-def _looked_up(folder: Path, arguments: argparse.Namespace, loras: list[LoraSource] | None) -> list[LoraSource] | None:
-    """The adapters of the flag, those of repositories with the file that lies in the model folder."""
-    given = arguments.source_loras
-    if loras is not None or given is None:
-        return loras
-    return [_with_file(folder, lora) for lora in given]
-
-
-def _with_file(folder: Path, lora: LoraSource) -> LoraSource:
-    if lora.kind != "HF_REPO" or lora.file is not None:
-        return lora
-    place = folder / "loras" / lora.source
-    files = sorted(path.relative_to(place).as_posix() for path in place.rglob("*.safetensors"))
-    return replace(lora, file=files[0]) if len(files) == 1 else lora
+def _fetched(
+    folder: Path, arguments: argparse.Namespace, loras: Sequence[LoraSource] | None
+) -> Sequence[LoraSource] | None:
+    """The adapters of the flag, in place."""
+    if loras is None and arguments.source_loras is not None:
+        return fetch_loras(arguments.source_loras, folder)
+    return loras
 
 
 # ---- the lists of a config.json

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,8 @@ from typing import Any, Final
 
 _TIMEOUT_S: Final = 20.0
 _CHUNK_BYTES: Final = 1 << 20
+REPOSITORY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
+"""``org/name``."""
 
 
 class HubError(Exception):

@@ -24,6 +24,8 @@ from server.download import PARTS
 from server.hub import HubError, HubFile
 from server.lora_sources import FOLDER
 
+DEFAULT_FOLDER: Final = Path("models")
+"""Where models come to be, unless another folder is given."""
 STATE_FILE: Final = ".pulled.json"
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2

@@ -18,11 +18,12 @@ from typing import Final
 from server.atomic_file import replace_file
 from server.discovery import GRAPH_FILE, MODEL_INDEX
 from server.download import download, shown_size
-from server.hub import HubError, HubFile, Listing, is_offline, list_repository
+from server.hub import REPOSITORY, HubError, HubFile, Listing, is_offline, list_repository
 from server.image_flags import given_flags, options_from
 from server.lora_download import fetch_loras
 from server.lora_sources import LoraSource
 from server.model_place import (
+    DEFAULT_FOLDER,
     STATE_FILE,
     State,
     filling,
@@ -35,8 +36,6 @@ from server.model_place import (
 from server.settings import Settings
 from server.terminal import complain, say
 
-DEFAULT_FOLDER: Final = Path("models")
-_REPOSITORY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
 _SCHEDULER: Final = "scheduler/scheduler_config.json"
 _OPENVINO: Final = re.compile(r"[^/]+/openvino_model\.xml")
 _WEIGHTS: Final = frozenset(
@@ -161,7 +160,7 @@ def wish(arguments: argparse.Namespace, models: Path, *, update: bool = True) ->
     from calculators.image_gen.graph_text import graph_text
     from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 
-    if not _REPOSITORY.fullmatch(arguments.source_model):
+    if not REPOSITORY.fullmatch(arguments.source_model):
         raise ValueError(
             f"{arguments.source_model!r} is no repository of the Hugging Face hub: give org/name, such as "
             "OpenVINO/FLUX.1-schnell-int4-ov"
