@@ -100,10 +100,18 @@ def list_repository(repository: str, revision: str | None = None) -> Listing:
     """
     from huggingface_hub import HfApi
 
-    with explained(repository, revision):
-        info = HfApi(endpoint=endpoint()).model_info(
-            repository, revision=revision, files_metadata=True, timeout=_TIMEOUT_S
-        )
+    try:
+        with explained(repository, revision):
+            info = HfApi(endpoint=endpoint()).model_info(
+                repository, revision=revision, files_metadata=True, timeout=_TIMEOUT_S
+            )
+    except (HubError, OSError):
+        raise
+    except Exception as error:  # what another server answers, or the environment says, can break the library anywhere
+        raise HubError(
+            f"{endpoint()} cannot be asked as a Hugging Face hub ({type(error).__name__}: {error}); look at HF_ENDPOINT, HF_TOKEN "
+            "and the proxies (HTTPS_PROXY, HTTP_PROXY)"
+        ) from error
     files = []
     for each in info.siblings or ():
         digest = each.lfs.sha256 if each.lfs is not None else each.blob_id
@@ -259,7 +267,7 @@ def explained(wanted: str, revision: str | None) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         raise HubError(_refusal(wanted, error.response.status_code, error.server_message)) from None
     except http_error as error:  # of the HTTP library: no answer, or one that broke off
-        reason = str(error) or type(error).__name__
+        reason = str(error).rstrip(".") or type(error).__name__
         raise HubError(
             f"the connection for {wanted} failed: {reason}. What has arrived is kept; run the same command again to go on"
         ) from None

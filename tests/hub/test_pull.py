@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants
 
 from calculators.image_gen.model_folder import read_model_folder
 from server.cli import main
@@ -18,7 +18,7 @@ from tests.hub.hub import Hub, Repository, files_of
 SHAPES = Path(__file__).parents[2] / "examples" / "models" / "shapes"
 NAME = "OpenVINO/shapes"
 WEIGHTS = "unet/openvino_model.bin"
-CONFIGS = ["model_index.json", "scheduler/scheduler_config.json"]
+CONFIGS = {"model_index.json", "scheduler/scheduler_config.json"}
 
 
 @pytest.fixture
@@ -199,6 +199,9 @@ def test_a_private_repository_is_pulled_with_its_token_which_goes_to_no_other_ho
         ("no repository", "there is no repository OpenVINO/shapes at {url}"),
         ("no revision", "OpenVINO/shapes has no revision 'v9'"),
         ("no network", "the connection for OpenVINO/shapes failed"),
+        ("no hub", "{url} cannot be asked as a Hugging Face hub (JSONDecodeError: "),
+        ("a proxy that is no address", "{url} cannot be asked as a Hugging Face hub (InvalidURL: "),
+        ("a token that is no token", "{url} cannot be asked as a Hugging Face hub (UnicodeEncodeError: "),
         ("offline", "OpenVINO/shapes is not here, and HF_HUB_OFFLINE forbids to fetch it"),
         ("a family that cannot run", '_class_name is "CogViewPipeline"; OpenVINO GenAI makes pictures with these: '),
         ("a scheduler that cannot run", 'scheduler_config.json: _class_name is "EDMScheduler"'),
@@ -231,7 +234,7 @@ def test_what_cannot_be_had_is_told_and_the_model_in_place_is_unharmed(
     assert tree(models / NAME) == before
     assert [spec.name for spec in find_servables(models, no_warnings)] == ([NAME] if complete else [])
     if not weights_may_be_fetched:
-        assert [path for path in hub.counts() if path not in CONFIGS] == []
+        assert not hub.counts().keys() & (repository.files.keys() - CONFIGS)
         assert tree(partial_of(models / NAME)).keys() <= {*CONFIGS, ".pulled.json"}
 
 
@@ -253,6 +256,14 @@ def _make(trouble: str, hub: Hub, repository: Repository, monkeypatch: pytest.Mo
             del hub.repositories[NAME]
         case "no network":
             monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+        case "no hub":
+            monkeypatch.setattr(constants, "ENDPOINT", f"{hub.url}/pages/page")
+            hub.pages[f"page/api/models/{NAME}"] = b"<html>"
+        case "a proxy that is no address":
+            monkeypatch.setenv("HTTP_PROXY", "garbage:::1")
+            close_session()  # it reads the variable when it is made
+        case "a token that is no token":
+            monkeypatch.setenv("HF_TOKEN", "\u20ac")
         case "offline":
             monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         case "a family that cannot run":
@@ -298,7 +309,7 @@ def test_after_a_wrong_checksum_the_file_is_fetched_anew_and_no_complete_one(
     hub.wrong[WEIGHTS] = bytes(len(repository.files[WEIGHTS]))
     assert pull(models) == 1
     complete = set(tree(partial_of(models / NAME))) & repository.files.keys()
-    assert complete >= set(CONFIGS)
+    assert complete >= CONFIGS
     hub.wrong.clear()
     hub.requests.clear()
     assert pull(models) == 0
