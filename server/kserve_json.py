@@ -29,7 +29,6 @@ _INPUT: Final = frozenset({"name", "datatype", "shape", "data", "parameters"})
 _OUTPUT: Final = frozenset({"name", "parameters"})
 _MOST_DIGITS: Final = 20
 _BOM: Final = b"\xef\xbb\xbf"
-_CONTAINERS: Final = (dict, list)
 _INTS: Final = frozenset({int})
 _OBJECTS: Final = frozenset({dict})
 
@@ -174,13 +173,14 @@ def _parse(text: bytes) -> dict[str, Any]:
 
 def _keys(parsed: Any) -> int:
     """All keys of all objects, but those in lists that begin with something else: the elements of tensors are not looked at."""
-    count, rest = 0, [parsed]
-    for value in rest:  # which grows meanwhile
-        if value.__class__ is dict:
-            count += len(value)
-            rest += [each for each in value.values() if each.__class__ in _CONTAINERS]
-        elif value and value[0].__class__ is dict:
-            rest += [each for each in value if each.__class__ in _CONTAINERS]
+    count, objects = 0, [parsed]
+    for each in objects:  # which grow meanwhile
+        count += len(each)
+        for value in each.values():
+            if value.__class__ is dict:
+                objects.append(value)
+            elif value.__class__ is list and value and value[0].__class__ is dict:
+                objects += [element for element in value if element.__class__ is dict]
     return count
 
 

@@ -192,12 +192,14 @@ class NodeState:
                 raise
             return False
         self.is_open = True
+        has_sent = False
         for port, (out, stream) in enumerate(zip(context.outputs, self.out_streams)):  # noqa: B905  # as new_context makes them
             self.offsets[port] = plan.contract.timestamp_offset if out._offset is None else out._offset
             if out._header is not None:
                 stream.header = out._header
             stream.is_header_known = True
-        if any(out._pending for out in context.outputs) and not self.send(context, "open"):
+            has_sent |= bool(out._pending)
+        if has_sent and not self.send(context, "open"):
             return False
         self.begin_calls(context)
         self.sender = context
