@@ -101,13 +101,13 @@ async def infer(request: web.Request) -> web.StreamResponse:
         with admission.arriving(request[REQUEST_ID], allowed_s=settings.request_timeout_s, asked_s=asked_s) as arrival:
             body = await read_body(request, settings) if at_hand is None else at_hand
             handle = await held.enter_async_context(servables.lease(name))
-        with counted_rejections(app[METRICS], handle.name, _ORIGIN):
-            text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
-            address = _base_url(request, handle)
-            if len(text) < _LARGE_JSON_BYTES and len(binary) < LARGE_BYTES:
-                read, inputs = _read(handle, text, binary, name, version, address)
-            else:
-                read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
+            with counted_rejections(app[METRICS], handle.name, _ORIGIN):
+                text, binary = split_body(body, request.headers.get(HEADER_LENGTH))
+                address = _base_url(request, handle)
+                if len(text) < _LARGE_JSON_BYTES and len(binary) < LARGE_BYTES:
+                    read, inputs = _read(handle, text, binary, name, version, address)
+                else:
+                    read, inputs = await asyncio.to_thread(_read, handle, text, binary, name, version, address)
         run = RunRequest(
             request[REQUEST_ID],
             inputs.values,

@@ -133,7 +133,10 @@ async def _serve(
         await runner.setup()
     except (OSError, SettingsError) as error:
         raise StartError(str(error)) from error
-    app[ACCESS].local_only = only_local(listening) and not settings.trust_forwarded_headers
+    local = only_local(listening)
+    app[ACCESS].local_only = local and not settings.trust_forwarded_headers
+    if not (local or app[ACCESS].key_needed or settings.tls_client_ca_file):
+        _log.warning("everybody who reaches this port may use the server: it has no API key (--api_key_file)")
     loop = asyncio.get_running_loop()
     tell_when_full(loop)
     assert runner.server is not None  # setup made it

@@ -16,8 +16,10 @@ from aiohttp import web
 
 from calculators.kserve_payload import InferRequest, InferResponse, Tensor
 from graph_runtime import Calculator, CalculatorContext, CalculatorContract, register_calculator
+from server import kserve_routes
 from server.app import build_app
 from server.keys import SERVABLES
+from server.kserve_json import read_request
 from server.settings import Settings
 from tests.server.tensor_threads import threads_of_tensors
 
@@ -455,6 +457,27 @@ async def test_bodies_may_be_compressed_and_answers_are_where_that_alone_is_aske
     response = await client.post("/v2/models/m/infer", data=pack(call["data"]), headers=headers)
     assert "Content-Encoding" not in response.headers
     assert (await read_binary(response))[1] == raw
+
+
+async def test_a_large_request_can_be_cancelled_by_its_id_while_it_is_parsed(
+    serve: Serve, models: Models, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.add_text("m", PASS)
+    client = await serve()
+    read = read_request
+
+    def read_when_released(*arguments: Any) -> Any:
+        gate.pass_through()
+        return read(*arguments)
+
+    monkeypatch.setattr(kserve_routes, "read_request", read_when_released)
+    tensor = {"name": "in", "datatype": "FP32", "shape": [500_000], "data": [0.5] * 500_000}
+    body = io.BytesIO(json.dumps({"inputs": [tensor]}).encode())
+    asked = asyncio.create_task(client.post("/v2/models/m/infer", data=body, headers={"x-request-id": "large"}))
+    await gate.wait_entered()
+    assert (await client.post("/v1/requests/large/cancel")).status == 200
+    assert (await asked).status == 499
+    gate.released.set()
 
 
 async def test_large_tensors_pass_as_json_and_in_binary_form(serve: Serve, models: Models) -> None:

@@ -228,6 +228,16 @@ def test_a_place_that_cannot_be_written_is_told_with_its_setting(
     assert capsys.readouterr().err == f"graph-runtime serve: {setting} {place} cannot be written: Not a directory\n"
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1"])
+def test_a_server_that_is_open_to_the_network_without_a_key_says_so(
+    start_server: StartServer, models: Models, address: str
+) -> None:
+    models.add("echo", "Echo")
+    server = start_server("--models", str(models.folder), "--rest_bind_address", address)
+    server.first_lines()
+    assert ("everybody who reaches this port may use the server" in server.errors()) is (address == "0.0.0.0")
+
+
 def test_a_cache_that_cannot_be_written_is_told_and_the_server_starts(
     start_server: StartServer, models: Models, tmp_path: Path
 ) -> None:
