@@ -181,6 +181,13 @@ def _link(path: Path, target: Path) -> None:
         shutil.copy2(path, target, follow_symlinks=False)
 
 
+def discard_partial(place: Path) -> None:
+    """Remove what was left beside a model that is up to date, unless somebody is at it."""
+    if partial_of(place).is_dir():
+        with suppress(HubError), filling(place) as folder:
+            shutil.rmtree(folder)
+
+
 def put_into_place(folder: Path, place: Path) -> None:
     """Give a complete folder its name; an older one is replaced in one step, and removed.
 

@@ -26,6 +26,7 @@ from server.model_place import (
     DEFAULT_FOLDER,
     STATE_FILE,
     State,
+    discard_partial,
     filling,
     keep_only,
     put_into_place,
@@ -200,6 +201,7 @@ def pull_model(wanted: Pull) -> str:
         listing = list_repository(wanted.repository, wanted.revision)
         if state is None or wanted.overwrite or state.commit != listing.commit or not _is_whole(wanted.place, state):
             return _fill(wanted, listing, state)
+        discard_partial(wanted.place)
     loras = fetch_loras(wanted.loras, wanted.place)
     settled = _write_graph(wanted.place, state, wanted, loras)
     if settled == state:

@@ -134,6 +134,24 @@ def test_a_new_commit_comes_into_place_with_what_has_changed_alone(
     assert [path.name for path in place.parent.iterdir()] == ["shapes"]
 
 
+def test_a_new_commit_comes_into_place_where_folders_cannot_be_exchanged(
+    repository: Repository, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pull(models) == 0
+    monkeypatch.setattr("ctypes.CDLL", lambda name, use_errno: object())
+    repository.files["README.md"] = b"new"
+    assert pull(models) == 0
+    assert (models / NAME / "README.md").read_bytes() == b"new"
+    assert [path.name for path in (models / "OpenVINO").iterdir()] == ["shapes"]
+
+
+def test_what_was_left_beside_a_model_that_is_up_to_date_is_removed(repository: Repository, models: Path) -> None:
+    assert pull(models) == 0
+    shutil.copytree(models / NAME, partial_of(models / NAME))  # killed after the two had changed places
+    assert pull(models) == 0
+    assert not partial_of(models / NAME).exists()
+
+
 def test_a_file_that_went_missing_is_fetched_again(hub: Hub, repository: Repository, models: Path) -> None:
     assert pull(models) == 0
     (models / NAME / WEIGHTS).unlink()
