@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -24,13 +25,14 @@ from calculators.image_gen.options import check_options
 from calculators.image_gen.recognise import is_openvino_model
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from server.configure import ConfigureError, configure_folder
+from server.discovery import GRAPH_FILE
 from server.download import download, shown_size
 from server.export_size import element_bytes, room_for_export, weight_files
 from server.hub import REPOSITORY, HubError, HubFile, Listing, list_repository
 from server.image_flags import options_from
 from server.json_file import read_json_file
 from server.lora_download import fetch_loras
-from server.model_place import DEFAULT_FOLDER, filling, keep_only, put_into_place
+from server.model_place import DEFAULT_FOLDER, State, filling, keep_only, put_into_place
 from server.settings import SettingsError
 from server.terminal import complain, say
 
@@ -84,7 +86,7 @@ def export(arguments: argparse.Namespace) -> int:
         return 2
     try:
         with _sigterm_interrupts():
-            lines = export_model(wanted)
+            done, *notes = export_model(wanted)
     except KeyboardInterrupt:
         complain("export", f"interrupted; there is no half of a model in {wanted.place}")
         raise
@@ -97,8 +99,9 @@ def export(arguments: argparse.Namespace) -> int:
     except OSError as error:
         complain("export", f"{error.filename or wanted.place}: {error.strerror or error}")
         return 1
-    for line in lines:
-        say(line)
+    say(f"{wanted.place}: {done}; serve it with: graph-runtime serve --models {wanted.models}")
+    for note in notes:
+        say(note)
     return 0
 
 
@@ -145,8 +148,12 @@ def _check_flags(arguments: argparse.Namespace) -> None:
         )
 
 
-def export_model(wanted: Export) -> list[str]:
-    """Have a model in its place; what was done, for people.
+def export_model(wanted: Export, listing: Listing | None = None) -> list[str]:
+    """Have a model in its place; what was done, for people, and then what else there is to say.
+
+    Args:
+        wanted: what is asked for.
+        listing: of the repository, where somebody has it already.
 
     Raises:
         ExportError, HubError, OSError: it cannot be done.
@@ -161,11 +168,11 @@ def export_model(wanted: Export) -> list[str]:
     _check_place(wanted)
     if isinstance(wanted.source, Path):
         return _export_folder(wanted, wanted.source, program)
-    listing = list_repository(wanted.source, wanted.revision)
+    listing = listing or list_repository(wanted.source, wanted.revision)
     with filling(place.with_name(f"{place.name}.source")) as source:
         try:
             _fetch_source(wanted, listing, source)
-            lines = _export_folder(wanted, source, program, shown=wanted.source)
+            lines = _export_folder(wanted, source, program, listing)
         except ExportError as error:
             if any(source.iterdir()):
                 raise ExportError(
@@ -271,8 +278,8 @@ def _check_room(wanted: Export, needed_bytes: int) -> None:
         )
 
 
-def _export_folder(wanted: Export, source: Path, program: str, shown: str | None = None) -> list[str]:
-    shown = shown or str(source)
+def _export_folder(wanted: Export, source: Path, program: str, listing: Listing | None = None) -> list[str]:
+    shown = listing.repository if listing is not None else str(source)
     every = [path for path in source.rglob("*") if path.is_file()]
     weights, variant = weight_files(every, lambda path: path.relative_to(source).as_posix())
     if not weights:
@@ -290,7 +297,7 @@ def _export_folder(wanted: Export, source: Path, program: str, shown: str | None
             problems: list[str] = []
             read_model_folder(folder, problems.append)
             _refuse(problems, folder, shown, "was exported, but the result could not be served")
-            lines = _finish(wanted, folder)
+            lines = _finish(wanted, folder, listing)
         except ConfigureError:
             put_into_place(folder, wanted.place)
             raise
@@ -301,17 +308,20 @@ def _export_folder(wanted: Export, source: Path, program: str, shown: str | None
     return lines
 
 
-def _finish(wanted: Export, folder: Path) -> list[str]:
-    """Adapters and graph; what to tell, with the folder's name to be."""
+def _finish(wanted: Export, folder: Path, listing: Listing | None) -> list[str]:
+    """Adapters, graph, and a note of what it was made of; what to tell, with the folder's name to be."""
+    files = {path.relative_to(folder).as_posix(): "" for path in folder.rglob("*") if path.is_file()}
+    size = sum((folder / path).stat().st_size for path in files)
     loras = fetch_loras(wanted.arguments.source_loras, folder) if wanted.arguments.source_loras is not None else None
     try:
         lines = configure_folder(folder, wanted.arguments, overwrite=True, models_path=_MODELS_PATH, loras=loras)
     except ConfigureError as error:
         raise ConfigureError(str(error).replace(str(folder), str(wanted.place))) from None
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if listing is not None:  # so that it need not be exported at the next start
+        graph = sha256((folder / GRAPH_FILE).read_bytes()).hexdigest()
+        State(listing.repository, listing.commit, wanted.revision, files, graph, wanted.weight_format).write(folder)
     return [
-        f"{wanted.place}: complete ({wanted.weight_format}, {shown_size(size)}); serve it with: "
-        f"graph-runtime serve --models {wanted.models}",
+        f"complete ({wanted.weight_format}, {shown_size(size)})",
         *(line.replace(str(folder), str(wanted.place)) for line in lines),
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 _CLASSIC = "single OpenVINO models without a graph are not served here; write a graph.pbtxt with a node for the model"
-_EXPORT = "models are pulled in OpenVINO format as they are; export others with optimum-cli"
 
 FOREIGN_FLAGS: Final[dict[str, str]] = {
     "api_key": "everybody on this machine can read command lines; use --api_key_file or the environment variable API_KEY",
@@ -26,9 +25,7 @@ FOREIGN_FLAGS: Final[dict[str, str]] = {
     "precision": _CLASSIC,
     "model_version_policy": f"graphs have one version; {_CLASSIC}",
     "nireq": "--runs_per_servable says how many runs of one graph go on at the same time",
-    "weight-format": _EXPORT,
-    "extra_quantization_params": _EXPORT,
-    "gguf_filename": _EXPORT,
+    "gguf_filename": "models in GGUF format make texts, and no pictures",
     "configure": "it is a command of its own: graph-runtime configure PATH",
     "list_models": "it is a command of its own: graph-runtime configure --list_models; a running server lists them at /v1/config",
     "add_to_config": "it is a command of its own: graph-runtime configure PATH --add_to_config CONFIG",

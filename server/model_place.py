@@ -41,6 +41,7 @@ class State:
         revision: the branch, tag or commit that was asked for; None for the main branch.
         files: path -> digest, of all files that were taken from it.
         graph: the SHA-256 of graph.pbtxt as it was written; "" before.
+        weight_format: what the model was exported to; "" for one that came in OpenVINO format.
     """
 
     repository: str
@@ -48,6 +49,7 @@ class State:
     revision: str | None
     files: Mapping[str, str]
     graph: str = ""
+    weight_format: str = ""
 
     def write(self, folder: Path) -> None:
         """Keep it in a folder."""
@@ -56,6 +58,7 @@ class State:
             "revision": self.revision,
             "commit": self.commit,
             "graph": self.graph,
+            "weight_format": self.weight_format,
         }
         told |= {"files": dict(self.files)}
         replace_file(folder / STATE_FILE, json.dumps(told, indent=1) + "\n")
@@ -70,7 +73,14 @@ def read_state(folder: Path) -> State | None:
     """What is known of a folder; None where it was not pulled, or not all of that can be read."""
     try:
         told: dict[str, Any] = json.loads((folder / STATE_FILE).read_bytes())
-        return State(told["repository"], told["commit"], told["revision"], dict(told["files"]), told["graph"])
+        return State(
+            told["repository"],
+            told["commit"],
+            told["revision"],
+            dict(told["files"]),
+            told["graph"],
+            told.get("weight_format", ""),
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

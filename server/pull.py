@@ -10,7 +10,7 @@ import errno
 import re
 import shutil
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -70,6 +70,7 @@ class Pull:
         revision: a branch, a tag or a commit; None for the main branch.
         overwrite: compare all that is there with the hub, write graph.pbtxt anew, and take a folder that was not pulled.
         update: whether to ask the hub for a newer commit of a model that is complete.
+        arguments: all that the command line says, for an export of what is not in OpenVINO format.
     """
 
     repository: str
@@ -80,6 +81,7 @@ class Pull:
     revision: str | None = None
     overwrite: bool = False
     update: bool = True
+    arguments: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     @property
     def place(self) -> Path:
@@ -182,6 +184,7 @@ def wish(arguments: argparse.Namespace, models: Path, *, update: bool = True) ->
         arguments.revision,
         bool(arguments.overwrite_models),
         update,
+        arguments,
     )
 
 
@@ -200,8 +203,10 @@ def pull_model(wanted: Pull) -> str:
     if state is None or wanted.overwrite or not _suffices(wanted, state):
         listing = list_repository(wanted.repository, wanted.revision)
         if state is None or wanted.overwrite or state.commit != listing.commit or not _is_whole(wanted.place, state):
-            return _fill(wanted, listing, state)
+            is_openvino = any(_OPENVINO.fullmatch(file.path) for file in listing.files)
+            return _fill(wanted, listing, state) if is_openvino else _export(wanted, listing, state)
         discard_partial(wanted.place)
+    _check_weight_format(wanted, state)
     loras = fetch_loras(wanted.loras, wanted.place)
     settled = _write_graph(wanted.place, state, wanted, loras)
     if settled == state:
@@ -238,9 +243,51 @@ def _check_old(wanted: Pull, state: State | None) -> None:
         )
 
 
+def _export(wanted: Pull, listing: Listing, state: State | None) -> str:
+    """Have a model that is not in OpenVINO format exported."""
+    from server.configure import ConfigureError
+    from server.export import Export, ExportError, export_model
+    from server.export_flags import DEFAULT_WEIGHT_FORMAT
+
+    repository, arguments = wanted.repository, wanted.arguments
+    if state is not None and state.commit != listing.commit and not wanted.overwrite:
+        raise HubError(
+            f"{repository} is not in OpenVINO format, and has a newer commit, {listing.commit[:12]}; {wanted.place} stays as it is, and "
+            "--overwrite_models exports it anew"
+        )
+    weight_format = arguments.weight_format or DEFAULT_WEIGHT_FORMAT
+    extra = tuple(arguments.extra_quantization_params or ())
+    export = Export(
+        repository, wanted.models, repository, weight_format, arguments, wanted.revision, extra, wanted.overwrite
+    )
+    try:
+        done, *notes = export_model(export, listing)
+    except ExportError as error:
+        raise HubError(f"{repository} is not in OpenVINO format, and its export failed: {error}") from None
+    except ConfigureError as error:
+        raise HubError(f"{wanted.place} is complete, but its {GRAPH_FILE} was not written: {error}") from None
+    for note in notes:
+        say(note)
+    return done
+
+
+def _check_weight_format(wanted: Pull, state: State) -> None:
+    """Say that weights are not as they are asked for; who exports them anew says so."""
+    asked = getattr(wanted.arguments, "weight_format", None)
+    if asked not in (None, state.weight_format):
+        if not state.weight_format:
+            raise HubError(
+                f"{wanted.repository} is in OpenVINO format already, and is not exported; leave --weight-format out"
+            )
+        raise HubError(
+            f"{wanted.place} was exported to {state.weight_format}, and not to {asked}; --overwrite_models exports it anew"
+        )
+
+
 def _fill(wanted: Pull, listing: Listing, state: State | None) -> str:
     place = wanted.place
     files = _files_of_model(listing)
+    _check_weight_format(wanted, State(listing.repository, listing.commit, wanted.revision, {}))
     with filling(place) as folder:
         before = read_state(folder)
         keep_only(folder, files, verify=before is None or before.commit != listing.commit)
@@ -272,19 +319,13 @@ def _files_of_model(listing: Listing) -> dict[str, HubFile]:
     Left out are hidden files, a graph (this server writes its own), and the weights that components have in other formats.
 
     Raises:
-        HubError: there is no image model in OpenVINO format.
+        HubError: there is no image model.
     """
     found = {file.path: file for file in listing.files}
     if MODEL_INDEX not in found:
         raise HubError(
             f"{listing.repository} has no {MODEL_INDEX}, so that it is no image model as diffusers and OpenVINO GenAI keep "
             "them; models of other tasks are not served"
-        )
-    if not any(_OPENVINO.fullmatch(path) for path in found):
-        raise HubError(
-            f"{listing.repository} is not in OpenVINO format: no folder of it has an openvino_model.xml. Export it with "
-            f"optimum-cli export openvino --model {listing.repository}, or look for one that has been exported at "
-            "https://huggingface.co/OpenVINO"
         )
     hidden = {path for path in found if any(part.startswith(".") for part in PurePosixPath(path).parts)}
     others = {path for path in found.keys() - hidden if _is_other_format(PurePosixPath(path), found.keys())}

@@ -6,15 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from server.export_flags import add_weight_flags
 from server.flags import add_flag, typed
 from server.image_flags import IMAGE_FLAGS, add_image_flags
 
 PULL_HELP: Final = """\
-Fetch an image model in OpenVINO format from the Hugging Face hub, and write its graph.pbtxt.
+Fetch an image model from the Hugging Face hub, and write its graph.pbtxt.
 
     graph-runtime pull OpenVINO/FLUX.1-schnell-int4-ov
     graph-runtime serve
 
+One that is not in OpenVINO format is exported (graph-runtime export; pip install 'graph-runtime[export]').
 The model's folder appears when all of it is there. What was interrupted goes on with the same command.
 Environment: HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE, HTTPS_PROXY (docs/getting-models.md).
 """
@@ -24,6 +26,8 @@ SERVE_ALONE: Final = (
     "pull",
     "revision",
     "overwrite_models",
+    "weight_format",
+    "extra_quantization_params",
     *(flag.name for flag in IMAGE_FLAGS if flag.name != "cache_dir"),
 )
 """What ``serve`` takes together with ``--source_model`` alone."""
@@ -77,6 +81,7 @@ def _add_shared(parser: argparse._ActionsContainer) -> None:
         parser, "--overwrite_models", dest="overwrite_models", nargs="?", const=True, type=_switch, metavar="true|false",
         help="compare all that is there with the hub, and write graph.pbtxt anew, even if it was edited",
     )  # fmt: skip
+    add_weight_flags(parser, None)
     add_flag(parser, "--task", dest="task", metavar=_TASK, type=typed(_task), help=f"what the model is for: {_TASK}")
 
 

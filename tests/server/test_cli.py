@@ -118,9 +118,10 @@ def test_help_shows_the_settings_in_groups_that_are_not_too_long(capsys: pytest.
     [
         (["--nireq", "4"], "--nireq is not a flag of this server: --runs_per_servable says how many"),
         (
-            ["--weight-format", "int8"],
-            "--weight-format is not a flag of this server: models are pulled in OpenVINO format as they are",
+            ["--add-to-config"],
+            "--add-to-config is not a flag of this server: it is a command of its own: graph-runtime configure",
         ),
+        (["--weight-format", "int8"], "--weight_format: this is for a model that is pulled, by --source_model"),
         (["--cpu_extension=/x.so"], "--cpu_extension is not a flag of this server: calculators are Python classes"),
         (["--api_key", "secret"], "use --api_key_file or the environment variable API_KEY"),
     ],
