@@ -85,6 +85,15 @@ def schemathesis(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def export(session: nox.Session) -> None:
+    """Tiny diffusers pipelines of each family, exported by optimum-intel and served: ``nox -s export -- --keep pictures``."""
+    session.install("-e", ".[serve,export]")
+    # Where torch comes as a CPU build, PyPI's torchvision does not fit it, and none of these families needs it.
+    session.run("python", "-m", "pip", "-q", "uninstall", "-y", "torchvision")
+    session.run("python", "-m", "tests.export", *session.posargs)
+
+
+@nox.session(default=False)
 def deploy(session: nox.Session) -> None:
     """The container files: linters, and whether they fit the server."""
     session.install(

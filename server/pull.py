@@ -252,8 +252,8 @@ def _export(wanted: Pull, listing: Listing, state: State | None) -> str:
     repository, arguments = wanted.repository, wanted.arguments
     if state is not None and state.commit != listing.commit and not wanted.overwrite:
         raise HubError(
-            f"{repository} is not in OpenVINO format, and has a newer commit, {listing.commit[:12]}; {wanted.place} stays as it is, and "
-            "--overwrite_models exports it anew"
+            f"{repository} is not in OpenVINO format, and has a newer commit, {listing.commit[:12]}; {wanted.place} stays "
+            "as it is, and --overwrite_models exports it anew"
         )
     weight_format = arguments.weight_format or DEFAULT_WEIGHT_FORMAT
     extra = tuple(arguments.extra_quantization_params or ())
