@@ -142,3 +142,17 @@ def test_an_adapter_that_cannot_be_had_is_told_and_the_model_is_not_changed(
     assert pull(models, f"x={source.format(url=hub.url)}") == 1
     assert expected in capsys.readouterr().err
     assert files_of(models) == before
+
+
+def test_configure_fetches_adapters_of_a_model_that_is_there(
+    hub: Hub, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.repositories["org/style"] = Repository({"style.safetensors": ADAPTER})
+    assert main(["pull", NAME, "--models", str(models)]) == 0
+    assert main(["configure", str(models / NAME), "--source_loras", "style=org/style:0.8"]) == 0
+    assert adapters(models) == {"style": "loras/org/style/style.safetensors"}
+    assert main(["configure", str(models / NAME), "--source_loras", "other=org/nobody"]) == 1
+    assert "there is no repository org/nobody" in capsys.readouterr().err
+    assert adapters(models) == {"style": "loras/org/style/style.safetensors"}
+    assert main(["configure", str(models / NAME), "--source_loras", ""]) == 0
+    assert adapters(models) == {}
