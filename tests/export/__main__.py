@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from server.export_flags import WEIGHT_FORMATS
 from tests.export.pipelines import PIPELINES, write
@@ -42,6 +42,7 @@ def main() -> int:
             _export(work, family, weight_format) for family in arguments.families for weight_format in arguments.formats
         ]
         pictures = _draw(work / "models", names)
+    _compare(pictures)
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
@@ -93,6 +94,15 @@ def _draw(models: Path, names: list[str]) -> dict[str, Image.Image]:
         finally:
             server.terminate()
     return pictures
+
+
+def _compare(pictures: dict[str, Image.Image]) -> None:
+    """Compressed weights draw nearly what those of 16 bits draw."""
+    for name, picture in pictures.items():
+        whole = pictures.get(f"{name.partition('-')[0]}-fp16", picture)
+        distance = sum(ImageStat.Stat(ImageChops.difference(picture, whole)).mean) / 3
+        assert distance < 10, (name, distance)
+        sys.stdout.write(f"{name}: {distance:.1f} of 255 from fp16\n")
 
 
 def _ask(url: str, body: dict[str, Any]) -> Any:
