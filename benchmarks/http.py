@@ -1,11 +1,12 @@
 """A pass-through graph over KServe REST, beside other servers that give a request back: requests a second, and the slow ones.
 
-Usage: python benchmarks/http.py --litserve-python PYTHON --kserve-python PYTHON [--rounds 5] [--seconds 5]
+Usage: python benchmarks/http.py --litserve-python PYTHON --kserve-python PYTHON [--rounds 5] [--seconds 5] [--logs off]
 
 ``nox -s http_benchmark`` makes the two other environments. ``wrk`` has to be on the path (Debian: apt-get install wrk). Four peers,
 each one process (LitServe: one for HTTP and one that works) which is alive for the whole run, while the rounds alternate between
 them, so that a slow moment of the machine meets all of them. wrk has one thread, and 1 or 16 connections that ask again as soon as
-they are answered; the body is a request of the Open Inference Protocol with four FP32 numbers as JSON. No peer logs requests.
+they are answered; the body is a request of the Open Inference Protocol with four FP32 numbers as JSON.
+Requests are logged nowhere; with ``--logs default`` as each server does it when it is simply started (aiohttp: not at all).
 
 * aiohttp: parses the JSON of the body and sends it back; no checks: the least that an aiohttp server can do.
 * graph-runtime: ``graph-runtime serve`` with a graph of one ``PassThroughCalculator``; parses, checks, runs the graph, answers.
@@ -133,6 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--litserve-python", help="an interpreter with litserve")
     parser.add_argument("--kserve-python", help="an interpreter with kserve")
+    parser.add_argument("--logs", choices=("off", "default"), default="off")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
     arguments = parser.parse_args()
@@ -163,9 +165,21 @@ def main() -> None:
             "graph-runtime": [*serve, "--rest_port", str(ports[1])],
         }
         if arguments.kserve_python:
-            commands["KServe"] = [arguments.kserve_python, str(PEERS / "kserve_echo.py"), INFER, str(ports[2])]
+            commands["KServe"] = [
+                arguments.kserve_python,
+                str(PEERS / "kserve_echo.py"),
+                INFER,
+                str(ports[2]),
+                arguments.logs,
+            ]
         if arguments.litserve_python:
-            commands["LitServe"] = [arguments.litserve_python, str(PEERS / "litserve_echo.py"), INFER, str(ports[3])]
+            commands["LitServe"] = [
+                arguments.litserve_python,
+                str(PEERS / "litserve_echo.py"),
+                INFER,
+                str(ports[3]),
+                arguments.logs,
+            ]
         urls = {
             name: closing.enter_context(running(command, port))
             for (name, command), port in zip(commands.items(), ports, strict=False)

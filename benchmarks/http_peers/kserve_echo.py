@@ -1,4 +1,4 @@
-"""The KServe Python SDK with a model "echo" that gives its input back; usage: kserve_echo.py PATH PORT."""
+"""The KServe Python SDK with a model "echo" that gives its input back; usage: kserve_echo.py PATH PORT LOGS."""
 
 import logging
 import sys
@@ -23,5 +23,6 @@ class Echo(kserve.Model):  # type: ignore[misc]  # its environment is another on
 
 
 if __name__ == "__main__":
-    logging.disable(logging.INFO)  # its access log, and the times that it writes for each request
-    kserve.ModelServer(http_port=int(sys.argv[2]), enable_grpc=False, workers=1, access_log_format=None).start([Echo()])
+    if sys.argv[3] == "off":
+        logging.disable(logging.INFO)  # its access log, and the times that it writes for each request
+    kserve.ModelServer(http_port=int(sys.argv[2]), enable_grpc=False, workers=1).start([Echo()])

@@ -1,4 +1,4 @@
-"""LitServe with a model that gives its request back; usage: litserve_echo.py PATH PORT."""
+"""LitServe with a model that gives its request back; usage: litserve_echo.py PATH PORT LOGS."""
 
 import sys
 from typing import Any
@@ -20,5 +20,9 @@ class Echo(litserve.LitAPI):  # type: ignore[misc]  # its environment is another
 if __name__ == "__main__":
     server = litserve.LitServer(Echo(api_path=sys.argv[1]), accelerator="cpu", workers_per_device=1)
     server.run(
-        host="127.0.0.1", port=int(sys.argv[2]), num_api_servers=1, generate_client_file=False, log_level="warning"
+        host="127.0.0.1",
+        port=int(sys.argv[2]),
+        num_api_servers=1,
+        generate_client_file=False,
+        log_level="warning" if sys.argv[3] == "off" else "info",
     )
