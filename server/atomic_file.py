@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ def replace_file(path: Path, content: str) -> None:
         OSError: it cannot be written; what was there is unharmed.
     """
     target = path.resolve()
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")  # hidden: nobody serves it
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")  # hidden: nobody serves it
     try:
         with beside.open("x", encoding="utf-8", newline="") as out:
             if target.exists():

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from calculators.image_gen.recognise import is_image_model, is_openvino_model
 from graph_runtime import GraphError
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime.config import read_graph
-from server.atomic_file import replace_file
+from server.atomic_file import locked_folder, replace_file
 from server.check import look_at
 from server.config_edit import add_to_config, remove_from_config
 from server.config_file import CONFIG_FILE
@@ -50,13 +51,19 @@ def configure(arguments: argparse.Namespace) -> int:
             _refuse_flags(
                 arguments, "model_name", "config_path", "models", why="they are for --add_to_config and its like"
             )
-            for line in configure_folder(arguments.path, arguments, overwrite=arguments.overwrite):
+            # Two at the same time: each one's changes are in the graph at the end.
+            with locked_folder(arguments.path) if arguments.path.is_dir() else nullcontext():
+                lines = configure_folder(arguments.path, arguments, overwrite=arguments.overwrite)
+            for line in lines:
                 say(line)
     except _UsageError as error:
         complain("configure", str(error))
         return 2
-    except (ConfigureError, HubError, SettingsError, OSError) as error:
+    except (ConfigureError, HubError, SettingsError) as error:
         complain("configure", str(error))
+        return 1
+    except OSError as error:
+        complain("configure", f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 1
     return 0
 

@@ -19,10 +19,16 @@ _TIMEOUT_S: Final = 20.0
 _CHUNK_BYTES: Final = 1 << 20
 REPOSITORY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
 """``org/name``."""
+_COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class HubError(Exception):
-    """Something cannot be had; the text says what, why, and what to do."""
+    """Something cannot be had; the text says what, why, and what to do. It is fit for logs: secrets are left out of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(_without_secrets(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,7 @@ def list_repository(repository: str, revision: str | None = None) -> Listing:
     """
     from huggingface_hub import HfApi
 
+    _check_token()
     try:
         with explained(repository, revision):
             info = HfApi(endpoint=endpoint()).model_info(
@@ -112,20 +119,33 @@ def list_repository(repository: str, revision: str | None = None) -> Listing:
             f"{endpoint()} cannot be asked as a Hugging Face hub ({type(error).__name__}: {error}); look at HF_ENDPOINT, HF_TOKEN "
             "and the proxies (HTTPS_PROXY, HTTP_PROXY)"
         ) from error
-    files = []
-    for each in info.siblings or ():
-        digest = each.lfs.sha256 if each.lfs is not None else each.blob_id
-        path = PurePosixPath(each.rfilename)
-        if path.is_absolute() or ".." in path.parts or "\\" in each.rfilename or "\0" in each.rfilename:
-            raise HubError(
-                f"{repository} has a file with the name {each.rfilename!r}, which leads out of its folder; nothing is fetched"
-            )
-        if each.size is None or digest is None or info.sha is None:
-            raise HubError(
-                f"{endpoint()} tells no size or no checksum of {each.rfilename} in {repository}; is it a Hugging Face hub?"
-            )
-        files.append(HubFile(str(path), each.size, digest))
-    return Listing(repository, str(info.sha), tuple(files))
+    if not _is(_COMMIT, info.sha):
+        raise HubError(f"{endpoint()} tells no commit of {repository}; is it a Hugging Face hub?")
+    return Listing(repository, str(info.sha), tuple(_file(repository, each) for each in info.siblings or ()))
+
+
+def _file(repository: str, told: Any) -> HubFile:
+    """A file of a listing. Its path and its digest become names on the disk, so that nothing of them is believed."""
+    name = told.rfilename
+    path = PurePosixPath(str(name))
+    if path.is_absolute() or ".." in path.parts or "\\" in str(name):
+        raise HubError(
+            f"{repository} has a file with the name {name!r}, which leads out of its folder; nothing is fetched"
+        )
+    if not isinstance(name, str) or not path.parts or _UNPRINTABLE.search(name):
+        raise HubError(
+            f"{repository} has a file with the name {name!r}, which cannot be a file's here; nothing is fetched"
+        )
+    digest = told.lfs.sha256 if told.lfs is not None else told.blob_id
+    if type(told.size) is not int or told.size < 0 or not _is(_DIGEST, digest):
+        raise HubError(
+            f"{endpoint()} tells no size or no checksum of {name} in {repository}; is it a Hugging Face hub?"
+        )
+    return HubFile(str(path), told.size, digest)
+
+
+def _is(pattern: re.Pattern[str], value: Any) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 def fetch(listing: Listing, file: HubFile, target: Path, tell: Callable[[int], None]) -> None:
@@ -161,17 +181,8 @@ def fetch_url(url: str, target: Path, tell: Callable[[int], None], max_bytes: in
     """
     if not url.startswith(("http://", "https://")):
         raise HubError(f"{url} is neither http:// nor https://")
-    arrived = 0
-
-    def count(size: int) -> None:
-        nonlocal arrived
-        arrived += size
-        if arrived > max_bytes:
-            raise HubError(f"{url} is longer than {max_bytes} bytes, the most that is fetched")
-        tell(size)
-
     with explained(url, None):
-        _get(url, {"accept-encoding": "identity"}, target, count, None)
+        _get(url, {"accept-encoding": "identity"}, target, tell, None, max_bytes)
 
 
 def _headers() -> dict[str, str]:
@@ -181,12 +192,29 @@ def _headers() -> dict[str, str]:
     return {**build_hf_headers(library_name="graph-runtime"), "accept-encoding": "identity"}
 
 
-def _get(url: str, headers: dict[str, str], target: Path, tell: Callable[[int], None], size_bytes: int | None) -> None:
+def _get(
+    url: str,
+    headers: dict[str, str],
+    target: Path,
+    tell: Callable[[int], None],
+    size_bytes: int | None,
+    max_bytes: int | None = None,
+) -> None:
     # Why not hf_hub_download: it throws away what it has when it is interrupted, and compares sizes alone.
+    from huggingface_hub import constants
     from huggingface_hub.file_download import http_get
 
+    most = size_bytes if max_bytes is None else max_bytes
+    # http_get takes no file that is longer: the hub's own network has another way for it, other hubs may have none.
+    is_told = size_bytes is not None and size_bytes <= constants.MAX_HTTP_DOWNLOAD_SIZE
+
+    def arrived(size: int) -> None:
+        if most is not None and out.tell() + size > most:  # called before they are written
+            raise HubError(f"{url} sends more than {most} bytes, which is the most that it may have; it is not fetched")
+        tell(size)
+
     def meter(**_: Any) -> _Meter:
-        return _Meter(tell)
+        return _Meter(arrived)
 
     try:
         with target.open("ab") as out:
@@ -199,7 +227,7 @@ def _get(url: str, headers: dict[str, str], target: Path, tell: Callable[[int], 
                     out,
                     resume_size=out.tell(),
                     headers=headers,
-                    expected_size=size_bytes,
+                    expected_size=size_bytes if is_told else None,
                     displayed_filename=url,
                     tqdm_class=bar,
                 )
@@ -284,7 +312,8 @@ def explained(wanted: str, revision: str | None) -> Iterator[None]:
 
 
 def _refusal(wanted: str, status: int, message: str | None) -> str:
-    said = f": {message}" if message else ""
+    # It is another's text: on one line, and without what moves a cursor.
+    said = f": {_UNPRINTABLE.sub('?', ' '.join(message.split()))}" if message else ""
     match 0 if wanted.startswith("http") else status:  # other servers get no token
         case 401:
             return (
@@ -296,6 +325,27 @@ def _refusal(wanted: str, status: int, message: str | None) -> str:
         case 429:
             return f"{wanted}: too many requests from here{said}; wait, and run the same command again"
     return f"{wanted} cannot be fetched: HTTP status {status}{said}"
+
+
+def _check_token() -> None:
+    from huggingface_hub import get_token
+
+    token = get_token()
+    if token is not None and not re.fullmatch(r"[!-~]+", token):  # no header takes it, and who refuses it repeats it
+        raise HubError(
+            f"the token has characters that no token has; look at what it was copied with ({_token_state()})"
+        )
+
+
+def _without_secrets(text: str) -> str:
+    """A text without tokens, passwords and the queries of addresses, which may sign a download."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        token = os.environ.get(name, "").strip()
+        if len(token) >= 8:  # a shorter one is none, and may be part of any word
+            text = text.replace(token, "***")
+    text = re.sub(r"\bhf_[A-Za-z0-9]{20,}", "***", text)  # of a login
+    text = re.sub(r"(https?://)[^/\s@]+@", r"\1***@", text)
+    return re.sub(r"(https?://[^\s?]*\?)[^\s;,)]+", r"\1***", text)
 
 
 def _token_state() -> str:

@@ -229,6 +229,8 @@ def _is_whole(place: Path, state: State) -> bool:
 
 
 def _check_old(wanted: Pull, state: State | None) -> None:
+    if wanted.place.exists() and not wanted.place.is_dir():
+        raise HubError(f"{wanted.place} is a file, and the folder of the model has this name; move it away")
     if wanted.overwrite or not wanted.place.is_dir() or not any(wanted.place.iterdir()):
         return
     if state is None:

@@ -76,6 +76,7 @@ class Hub:
         calls: how many requests of any kind there were.
         break_after: path -> after how many bytes the next answers with this file break off, one after the other.
         wrong: path -> what is sent in place of the file, under its checksum.
+        told: path -> what the listing says of a file in place of what is true, by key.
         hold: path -> after how many bytes an answer with this file stops, and waits for ``release``.
         held: an answer has come to that point.
         pages: other addresses -> content, for downloads by URL; a str is the address that it redirects to.
@@ -87,6 +88,7 @@ class Hub:
     calls: int = 0
     break_after: dict[str, list[int]] = field(default_factory=dict)
     wrong: dict[str, bytes] = field(default_factory=dict)
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
     hold: dict[str, int] = field(default_factory=dict)
     held: threading.Event = field(default_factory=threading.Event)
     pages: dict[str, bytes | str] = field(default_factory=dict)
@@ -186,7 +188,7 @@ class Hub:
             told |= {"size": len(content), "blobId": _git_name(content)}
             if len(content) >= _LFS_FROM_BYTES:
                 told["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
-        return told
+        return told | self.told.get(path, {})
 
     async def _resolve(self, request: web.Request) -> web.StreamResponse:
         repository, commit = self._find(request, content=True)

@@ -12,6 +12,7 @@ from huggingface_hub import close_session, constants
 from calculators.image_gen.model_folder import read_model_folder
 from server.cli import main
 from server.discovery import find_servables, graph_servable
+from server.hub import HubError
 from server.model_place import filling, partial_of
 from tests.hub.hub import Hub, Repository, files_of
 
@@ -219,7 +220,8 @@ def test_a_private_repository_is_pulled_with_its_token_which_goes_to_no_other_ho
         ("no network", "the connection for OpenVINO/shapes failed"),
         ("no hub", "{url} cannot be asked as a Hugging Face hub (JSONDecodeError: "),
         ("a proxy that is no address", "{url} cannot be asked as a Hugging Face hub (InvalidURL: "),
-        ("a token that is no token", "{url} cannot be asked as a Hugging Face hub (UnicodeEncodeError: "),
+        ("a token that is no token", "the token has characters that no token has"),
+        ("a token that breaks a header", "look at what it was copied with (HF_TOKEN is set)"),
         ("offline", "OpenVINO/shapes is not here, and HF_HUB_OFFLINE forbids to fetch it"),
         ("a family that cannot run", '_class_name is "CogViewPipeline"; OpenVINO GenAI makes pictures with these: '),
         ("a scheduler that cannot run", 'scheduler_config.json: _class_name is "EDMScheduler"'),
@@ -229,6 +231,16 @@ def test_a_private_repository_is_pulled_with_its_token_which_goes_to_no_other_ho
         ("wrong checksum", "unet/openvino_model.bin of OpenVINO/shapes arrived with a wrong checksum"),
         ("wrong checksum of a small file", "unet/config.json of OpenVINO/shapes arrived with a wrong checksum"),
         ("a file outside", "OpenVINO/shapes has a file with the name '../../evil', which leads out of its folder"),
+        ("a file without a name", "OpenVINO/shapes has a file with the name '', which cannot be a file's here"),
+        (
+            "a file that moves the cursor",
+            r"OpenVINO/shapes has a file with the name 'a\x1b[2J', which cannot be a file's here",
+        ),
+        ("half a surrogate", r"OpenVINO/shapes has a file with the name 'a\ud800', which cannot be a file's here"),
+        ("a checksum that leads outside", "{url} tells no size or no checksum of README.md in OpenVINO/shapes"),
+        ("a size in words", "{url} tells no size or no checksum of README.md in OpenVINO/shapes"),
+        ("a size below zero", "{url} tells no size or no checksum of README.md in OpenVINO/shapes"),
+        ("more than was told", "README.md sends more than 3 bytes, which is the most that it may have"),
     ],
 )
 @pytest.mark.parametrize("complete", [False, True], ids=["first", "again"])
@@ -308,8 +320,25 @@ def _make(trouble: str, hub: Hub, repository: Repository, monkeypatch: pytest.Mo
             files["unet/config.json"] += b" "
             hub.wrong["unet/config.json"] = files["unet/config.json"][:-1] + b"\n"
             return True
+        case "a token that breaks a header":
+            monkeypatch.setenv("HF_TOKEN", "hf_\x01")
         case "a file outside":
             files["../../evil"] = b"x"
+        case "a file without a name":
+            files[""] = b"x"
+        case "a file that moves the cursor":
+            files["a\x1b[2J"] = b"x"
+        case "half a surrogate":
+            hub.told["README.md"] = {"rfilename": "a\ud800"}
+        case "a checksum that leads outside":
+            hub.told["README.md"] = {"blobId": "/../../../../evil"}
+        case "a size in words":
+            hub.told["README.md"] = {"size": "12"}
+        case "a size below zero":
+            hub.told["README.md"] = {"size": -1}
+        case "more than was told":
+            hub.told["README.md"] = {"size": 3}
+            return True
     return False
 
 
@@ -386,6 +415,40 @@ def test_a_model_folder_that_cannot_be_written_is_told(
     (tmp_path / "file").write_text("")
     assert pull(tmp_path / "file") == 1
     assert f"{tmp_path / 'file'}" in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_model_is_told_before_anything_is_fetched(
+    hub: Hub, repository: Repository, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (models / "OpenVINO").mkdir(parents=True)
+    (models / NAME).write_text("mine")
+    assert pull(models, "--overwrite_models") == 1
+    assert f"{models / NAME} is a file" in capsys.readouterr().err
+    assert not hub.requests
+    assert tree(models) == {NAME: b"mine"}
+
+
+def test_a_file_longer_than_http_get_takes_is_fetched(
+    repository: Repository, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "MAX_HTTP_DOWNLOAD_SIZE", 1_000_000)
+    assert pull(models) == 0
+    assert (models / NAME / WEIGHTS).read_bytes() == repository.files[WEIGHTS]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("refused: Bearer secret-of-mine", "refused: Bearer ***"),
+        (f"hf_{'a1' * 17} is old", "*** is old"),
+        ("https://me:word@hub.example/x failed", "https://***@hub.example/x failed"),
+        ("http://a/b.safetensors?token=1&x=2 is longer", "http://a/b.safetensors?*** is longer"),
+        ("OpenVINO/hf_model at https://hub.example", "OpenVINO/hf_model at https://hub.example"),
+    ],
+)
+def test_errors_hold_no_secrets(text: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret-of-mine")
+    assert str(HubError(text)) == expected
 
 
 def test_a_name_that_is_no_repository_is_a_wrong_command_line(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

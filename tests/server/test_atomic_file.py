@@ -30,3 +30,10 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
     with pytest.raises(OSError, match="No space left"):
         replace_file(file, "new")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.json", "old")]
+
+
+def test_what_a_killed_process_has_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    (tmp_path / f".a.json.{os.getpid()}.part").write_text("half")  # in a container the next one has the same number
+    replace_file(file, "new")
+    assert file.read_text() == "new"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime.config import find_options, read_graph
+from server import configure
 from server.cli import main
-from server.discovery import bundled_models_dir
+from server.discovery import ServableSpec, bundled_models_dir
 from server.repository import Repository
 from server.settings import Settings
 
@@ -90,6 +94,32 @@ def test_a_graph_that_could_not_be_used_is_not_written(models: Path, capsys: pyt
     assert run(capsys, *wrong) == (1, "", message)
     assert (models / "painter" / "graph.pbtxt").read_text() == before
     assert not list((models / "painter").glob(".*"))
+
+
+def test_another_configure_waits_while_a_graph_is_changed(
+    models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_at = configure.look_at
+    others: list[Thread] = []
+
+    def look_and_disturb(spec: ServableSpec) -> Any:
+        if not others:
+            others.append(Thread(target=main, args=(["configure", "painter", "--num_streams", "2"],)))
+            others[0].start()
+            with pytest.raises(BlockingIOError):
+                descriptor = os.open(models / "painter", os.O_RDONLY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                finally:
+                    os.close(descriptor)
+        return look_at(spec)
+
+    monkeypatch.setattr(configure, "look_at", look_and_disturb)
+    assert run(capsys, "painter", "--max_num_inference_steps", "9")[0] == 0
+    others[0].join(60)
+    text = (models / "painter" / "graph.pbtxt").read_text()
+    assert "NUM_STREAMS" in text
+    assert "max_num_inference_steps: 9" in text
 
 
 def test_a_graph_of_another_kind_is_replaced_only_where_that_is_asked_for(
