@@ -276,6 +276,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     except SettingsError as error:
         complain("serve", str(error))
         return 2
+    if arguments.source_model is None and arguments.pull:
+        arguments.source_model = settings.model_name  # as OVMS has it
     if arguments.source_model is not None:
         from server.pull import pull_and_serve
 

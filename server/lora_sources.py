@@ -129,7 +129,7 @@ def _entry(text: str) -> LoraSource:
         raise ValueError(f"there is a comma too many; {_EXAMPLE}")
     if not equals or "/" in alias:  # a URL or a path that has an equals sign
         raise ValueError(f'"{text}" has no alias; {_EXAMPLE}')
-    if not _ALIAS.fullmatch(alias):
+    if not _ALIAS.fullmatch(alias) or alias in (".", ".."):  # it becomes the name of a folder too
         raise ValueError(f'"{alias}" in "{text}" cannot be an alias: it takes letters, digits, ".", "_" and "-"')
     source = rest.strip()
     if not source:
@@ -163,7 +163,7 @@ def _split_alpha(alias: str, text: str) -> tuple[str, float | None]:
     *head, last = _split(text, ":")
     if not head or "/" in last or "\\" in last:
         return _plain(text), None
-    return _plain(":".join(head)), _alpha(alias, last)
+    return _plain(":".join(head).rstrip()), _alpha(alias, last)
 
 
 def _alpha(alias: str, text: str) -> float:
@@ -187,7 +187,7 @@ def _file_of_url(alias: str, url: str) -> str:
     except ValueError as error:
         raise ValueError(f'"{url}" of "{alias}" is no URL: {error}') from None
     name = PurePosixPath(unquote(address.path)).name
-    if not host or not name.endswith(SUFFIX) or name == SUFFIX:
+    if not host or not name.endswith(SUFFIX) or name == SUFFIX or not name.isprintable():
         raise ValueError(f'the URL "{url}" of "{alias}" has to name a host and a {SUFFIX} file')
     return name
 

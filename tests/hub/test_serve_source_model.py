@@ -82,13 +82,14 @@ def test_what_cannot_be_pulled_is_told_and_nothing_is_served(
     assert said.out == ""
 
 
+@pytest.mark.parametrize("name", ["--source_model", "--model_name"])
 def test_with_pull_the_command_ends_when_the_model_is_there(
-    hub: Hub, repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, hub: Hub, repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = [
         "serve",
         "--pull",
-        "--source_model",
+        name,
         NAME,
         "--model_repository_path",
         str(tmp_path),

@@ -14,7 +14,7 @@ import pytest
 
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime.config import find_options, read_graph
-from server import configure
+from server.check import look_at
 from server.cli import main
 from server.discovery import ServableSpec, bundled_models_dir
 from server.repository import Repository
@@ -99,7 +99,6 @@ def test_a_graph_that_could_not_be_used_is_not_written(models: Path, capsys: pyt
 def test_another_configure_waits_while_a_graph_is_changed(
     models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look_at = configure.look_at
     others: list[Thread] = []
 
     def look_and_disturb(spec: ServableSpec) -> Any:
@@ -114,7 +113,7 @@ def test_another_configure_waits_while_a_graph_is_changed(
                     os.close(descriptor)
         return look_at(spec)
 
-    monkeypatch.setattr(configure, "look_at", look_and_disturb)
+    monkeypatch.setattr("server.configure.look_at", look_and_disturb)
     assert run(capsys, "painter", "--max_num_inference_steps", "9")[0] == 0
     others[0].join(60)
     text = (models / "painter" / "graph.pbtxt").read_text()

@@ -59,8 +59,8 @@ def test_files_are_found_from_where_the_command_runs(weights: Path, form: str, m
 
 
 def test_blanks_around_entries_do_not_count() -> None:
-    assert parse_loras(" a=o/r , b = @a:0.5 + @a2 , a2=o/s ") == (
-        LoraSource("a", "HF_REPO", "o/r"),
+    assert parse_loras(" a=o/r : 0.5 , b = @a:0.5 + @a2 , a2=o/s ") == (
+        LoraSource("a", "HF_REPO", "o/r", alpha=0.5),
         LoraSource("b", "COMPOSITE", components=(("a", 0.5), ("a2", None))),
         LoraSource("a2", "HF_REPO", "o/s"),
     )
@@ -79,6 +79,10 @@ def test_an_empty_text_means_no_adapters() -> None:
         ("o/r", '"o/r" has no alias; an example: style='),
         ("https://host/x.safetensors?v=1", "has no alias"),
         ("a b=o/r", '"a b" in "a b=o/r" cannot be an alias'),
+        ("..=https://host/x.safetensors", '".." in "..=https://host/x.safetensors" cannot be an alias'),
+        (".=o/r", '"." in ".=o/r" cannot be an alias'),
+        ("a=https://host/x%00.safetensors", "has to name a host and a .safetensors file"),
+        ("a=https://host/x%0a.safetensors", "has to name a host and a .safetensors file"),
         ("a=", '"a=" has no source'),
         ("a=model", '"model" of "a" is no source: give org/repo'),
         ("a=o/r/x", '"o/r/x" of "a" is no source'),
