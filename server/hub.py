@@ -210,7 +210,7 @@ def _get(
 
     def arrived(size: int) -> None:
         if most is not None and out.tell() + size > most:  # called before they are written
-            raise HubError(f"{url} sends more than {most} bytes, which is the most that it may have; it is not fetched")
+            raise HubError(f"{url} is longer than {most} bytes, the most that it may have; it is not fetched")
         tell(size)
 
     def meter(**_: Any) -> _Meter:
@@ -296,9 +296,8 @@ def explained(wanted: str, revision: str | None) -> Iterator[None]:
         raise HubError(_refusal(wanted, error.response.status_code, error.server_message)) from None
     except http_error as error:  # of the HTTP library: no answer, or one that broke off
         reason = str(error).rstrip(".") or type(error).__name__
-        raise HubError(
-            f"the connection for {wanted} failed: {reason}. What has arrived is kept; run the same command again to go on"
-        ) from None
+        kept = "Run" if wanted.startswith("http") else "What has arrived is kept; run"
+        raise HubError(f"the connection for {wanted} failed: {reason}. {kept} the same command again") from None
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise HubError(

@@ -72,6 +72,8 @@ def _file_in(listing: Listing, lora: LoraSource) -> HubFile:
                 f'the adapter "{lora.alias}": {lora.source} has no {lora.file}; {SUFFIX} files in it: {shown}'
             )
         return files[lora.file]
+    if not files:
+        raise HubError(f'the adapter "{lora.alias}": {lora.source} has no {SUFFIX} file')
     if len(files) != 1:
         raise HubError(
             f'the adapter "{lora.alias}": {lora.source} has {len(files)} {SUFFIX} files, so that it has to be said which: '
