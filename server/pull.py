@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from server.atomic_file import replace_file
-from server.discovery import GRAPH_FILE, MODEL_INDEX
+from server.discovery import GRAPH_FILE, MODEL_INDEX, ServableSpec
 from server.download import download, shown_size
 from server.hub import REPOSITORY, HubError, HubFile, Listing, is_offline, list_repository
 from server.image_flags import given_flags, options_from
@@ -374,8 +374,23 @@ def _write_graph(folder: Path, state: State, wanted: Pull, loras: Sequence[LoraS
     text = wanted.graph(loras)
     if path.is_file() and _without_header(path.read_bytes()) == _without_header(text.encode()):
         return state
+    if wanted.sets_graph:
+        _check_graph(path, text, wanted)
     replace_file(path, text)
     return replace(state, graph=sha256(text.encode()).hexdigest())
+
+
+def _check_graph(path: Path, text: str, wanted: Pull) -> None:
+    """Refuse flags that the model cannot be served with, as ``configure`` does."""
+    from server.check import look_at
+
+    problems, _, _ = look_at(ServableSpec(wanted.place.name, path.parent, path, 0, graph_text=text))
+    if problems:
+        told = "; ".join(" ".join(str(replace(problem, place=None)).split()) for problem in problems)
+        raise HubError(
+            f"{wanted.place / GRAPH_FILE} was not written, it could not be used: {told}. "
+            "Change the flags, and run the command again: nothing is fetched twice"
+        )
 
 
 def _without_header(text: bytes) -> bytes:

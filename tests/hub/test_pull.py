@@ -77,6 +77,23 @@ def test_flags_of_the_graph_stand_in_it(repository: Repository, models: Path) ->
     assert "default_num_inference_steps: 9" in graph
 
 
+def test_flags_that_the_model_cannot_be_served_with_are_told_and_cost_no_second_download(
+    hub: Hub, repository: Repository, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = ["--default_num_inference_steps", "200"]
+    said = 'graph.pbtxt was not written, it could not be used: node "ImageGenExecutor": default_num_inference_steps 200 is greater'
+    assert pull(models, *wrong) == 1
+    assert said in capsys.readouterr().err
+    assert not (models / NAME).exists()
+    hub.requests.clear()
+    assert pull(models) == 0
+    assert not hub.requests
+    before = tree(models)
+    assert pull(models, *wrong) == 1
+    assert said in capsys.readouterr().err
+    assert tree(models) == before
+
+
 def test_a_branch_or_a_commit_can_be_asked_for(hub: Hub, repository: Repository, models: Path) -> None:
     repository.branch = "fp16"
     assert pull(models, "--revision", "main") == 1
