@@ -133,6 +133,8 @@ def options_from(
     merged = _plugin_config_of(arguments, start.plugin_config)
     if merged:
         options.plugin_config = merged
+    elif getattr(arguments, "plugin_config", None) is not None:
+        options.ClearField("plugin_config")
     loras = getattr(arguments, "source_loras", None) if loras is None else loras
     if loras is not None:
         try:

@@ -96,6 +96,13 @@ def test_a_graph_that_could_not_be_used_is_not_written(models: Path, capsys: pyt
     assert not list((models / "painter").glob(".*"))
 
 
+def test_an_empty_plugin_config_removes_the_option(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "painter", "--num_streams", "2", "--target_device", "CPU")
+    code, out, _ = run(capsys, "painter", "--plugin_config", "")
+    assert (code, out) == (0, "painter/graph.pbtxt: changed: plugin_config\n")
+    assert options_of(models / "painter" / "graph.pbtxt") == ImageGenCalculatorOptions(models_path=".", device="CPU")
+
+
 def test_another_configure_waits_while_a_graph_is_changed(
     models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
