@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from server.terminal import complain
+
 
 def replace_file(path: Path, content: str) -> None:
     """Write a text file, or put another one in its place: readers see the old one or the new one, and never a part.
@@ -38,12 +40,18 @@ def replace_file(path: Path, content: str) -> None:
 def locked_folder(folder: Path) -> Iterator[None]:
     """While this lasts no other process is in it for the same folder: an edit is a look and a replacement, and none may be lost.
 
+    Who has to wait is told so.
+
     Raises:
         OSError: there is no such folder, or it may not be read.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            complain("configure", f"waiting for another process that changes a file in {folder}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

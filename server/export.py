@@ -159,12 +159,12 @@ def export_model(wanted: Export, listing: Listing | None = None) -> list[str]:
         ExportError, HubError, OSError: it cannot be done.
         ConfigureError: the model is in its place, without a graph.
     """
-    program = _program()
     place = wanted.place
     if isinstance(wanted.source, Path):
         if place.resolve() == wanted.source.resolve():
             raise ExportError(f"{place} is the pipeline itself; give its export another name with --model_name NAME")
         _check_source(wanted.source, str(wanted.source))
+    program = _program()
     _check_place(wanted)
     if isinstance(wanted.source, Path):
         return _export_folder(wanted, wanted.source, program)

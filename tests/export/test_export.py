@@ -157,6 +157,17 @@ def test_without_optimum_intel_it_says_what_to_install(
     assert err.endswith("optimum-cli is not installed; this command needs: pip install 'graph-runtime[export]'\n")
 
 
+def test_what_is_wrong_with_the_source_is_told_before_anything_has_to_be_installed(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("empty").mkdir()
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    code, _, err = run(capfd, "empty")
+    assert code == 1
+    assert "empty has no model_index.json" in err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
