@@ -158,8 +158,9 @@ def test_without_optimum_intel_it_says_what_to_install(
 
 
 def test_what_is_wrong_with_the_source_is_told_before_anything_has_to_be_installed(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
