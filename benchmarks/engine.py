@@ -21,13 +21,16 @@ moment of the machine meets all of them. Printed are medians and, in brackets, t
 
 from __future__ import annotations
 
+import sys
+
+sys.path.pop(0)  # this folder, in which http.py would stand in for the standard library's package
+
 import argparse
 import itertools
 import json
 import resource
 import statistics
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable

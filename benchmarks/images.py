@@ -18,6 +18,10 @@ Printed are medians over the rounds and, in brackets, the spread (smallest to la
 
 from __future__ import annotations
 
+import sys
+
+sys.path.pop(0)  # this folder, in which http.py would stand in for the standard library's package
+
 import argparse
 import http.client
 import json
@@ -25,7 +29,6 @@ import os
 import socket
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
