@@ -7,7 +7,7 @@ import nox
 nox.options.sessions = ["dev", "oldest"]
 nox.options.error_on_missing_interpreters = True
 
-CHECKED = ["graph_runtime", "calculators", "server", "tests", "benchmarks", "examples", "noxfile.py"]
+CHECKED = ["graph_runtime", "calculators", "server", "tests", "benchmarks", "examples", "docs", "noxfile.py"]
 
 
 @nox.session
@@ -149,3 +149,10 @@ def differential(session: nox.Session) -> None:
     session.run(
         "python", "-m", "tests.differential.compare", "--mediapipe-python", mediapipe_python(session), *session.posargs
     )
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """The site of docs/, into docs/_build; the tests of CI build it as well."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "docs/_build", *session.posargs)
