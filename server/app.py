@@ -46,6 +46,7 @@ from server.request_routes import cancel_request
 from server.servables import Servables
 from server.settings import Settings, SettingsError
 from server.watch import Reloader, watch
+from server.web_files import send_web_file
 
 _log = logging.getLogger("graph_runtime.server")
 
@@ -72,6 +73,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
     app[METRICS] = Metrics(settings.metrics_list) if settings.metrics_enable else None
     app.add_routes([
         web.get("/", show_page),
+        web.get("/web/{file}", send_web_file),
         web.get("/metrics", show_metrics),
         web.get(openapi.PATH, openapi.show_openapi),
         web.get("/v2/health/live", live),
@@ -99,7 +101,7 @@ async def access(app: web.Application) -> AsyncIterator[None]:
     """Cleanup context: who may ask."""
     app[SETTINGS].check()
     key = await in_thread("read the API key", lambda: api_key(app[SETTINGS]))
-    app[ACCESS] = Access(app[SETTINGS], key, (show_page, live, ready, openapi.show_openapi))
+    app[ACCESS] = Access(app[SETTINGS], key, (show_page, send_web_file, live, ready, openapi.show_openapi))
     yield
 
 

@@ -58,6 +58,7 @@ PARAMETERS: Final[Mapping[str, Schema]] = MappingProxyType(
         },
         "id": {"in": "path", "description": "the x-request-id of a request that runs or waits"},
         "name": {"in": "path", "description": "the end of a URL that an answer gave"},
+        "file": {"in": "path", "description": "its name"},
         "call": {"in": "path", "description": "what the graph takes as the address of a call"},
         TIMEOUT_HEADER: {
             "in": "header", "required": False, "description": "in how many seconds the request has to be answered",
@@ -181,6 +182,10 @@ OPERATIONS: Final = (
     Operation(
         method="get", paths=("/",), tag="Operation", summary="A page that says what is served", gives={200: {"text/html": _TEXT}},
         open=True,
+    ),
+    Operation(
+        method="get", paths=("/web/{file}",), tag="Operation", summary="A file of the pages",
+        gives={200: dict.fromkeys(("text/css", "text/javascript", "image/svg+xml"), _TEXT)}, errors=(404,), open=True,
     ),
     Operation(method="get", paths=(PATH,), tag="Operation", summary="This document", gives={200: {JSON: _ANY}}, open=True),
 )  # fmt: skip

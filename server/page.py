@@ -14,15 +14,11 @@ from aiohttp import web
 from server.interface import http_gap
 from server.keys import ACCESS, SERVABLES
 from server.servables import Servable, Servables
+from server.web_files import PAGE_HEADERS
 
 EXAMPLE_PROMPT = "a red circle on a blue background"
 _ASKS_FOR_KEY = "This server asks for an API key; its models are shown to those who send it."
-_HEADERS = {
-    # Nothing but its own text and style: names of models come from folder names, which anybody may have written.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-}
+_HEADERS = {**PAGE_HEADERS, "Cache-Control": "no-store"}
 
 
 async def show_page(request: web.Request) -> web.StreamResponse:

@@ -60,6 +60,7 @@ async def test_the_page_needs_nothing_from_elsewhere(serve: Serve) -> None:
     page = _Page(await response.text())
     assert page.addresses[0] == "data:,"
     assert page.addresses[1:] == [
+        "web/style.css",
         "openapi.json",
         "v3/models",
         "v2",
@@ -69,7 +70,10 @@ async def test_the_page_needs_nothing_from_elsewhere(serve: Serve) -> None:
         "v2/health/ready",
     ]
     assert "script" not in page.tags
-    assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert response.headers["Content-Security-Policy"].startswith(
+        "default-src 'none'; script-src 'self'; style-src 'self'; "
+    )
+    assert "unsafe" not in response.headers["Content-Security-Policy"]
     for address in page.addresses[1:]:
         assert (await client.get("/" + address)).status == 200
 
