@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
+from calculators.node_kinds import NODE_KINDS, LaneKind, Loaded, Loader, Loading, Node
 from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import GraphSource
 from graph_runtime.errors import Problem, raise_problems
 
 if TYPE_CHECKING:
-    from calculators.image_gen.loading import LoadedModels, Node
     from calculators.image_gen.process_lane import Supervision
     from calculators.image_gen.request_rules import RequestSettings
 
-IMAGE_GEN: Final = "ImageGenCalculator"
 
-
-class Closable(Protocol):
-    """What a kind of nodes has loaded."""
-
-    side_packets: dict[str, Any]
-
-    def describe(self) -> dict[str, Any]:
-        """Node name -> what was loaded for it, as JSON values."""
-
-    def trouble(self) -> dict[str, str]:
-        """Node name -> why it cannot work at present; without those that can."""
-
-    def statistics(self) -> dict[str, ImageStatistics]:
-        """Node name -> what has been done for it so far."""
-
-    def aliases(self) -> tuple[str, ...]:
-        """Further names under which requests may ask for the graph."""
-
-    def close(self) -> None:
-        """Give it back."""
+_IN_VAIN = "The nodes of this graph cannot get what they need."
 
 
 class Resources:
@@ -48,15 +28,18 @@ class Resources:
 
     Attributes:
         side_packets: name -> value, for ``CalculatorGraph.start_run``.
-        at_once: requests that its models work on at the same time; None where there are none.
+        services: key -> value, for ``CalculatorGraph.set_service``.
+        at_once: requests that its models work on at the same time; None where nothing limits that.
     """
 
-    def __init__(self, loaded: list[LoadedModels], at_once: int | None = None) -> None:
-        self.at_once = at_once
-        self._loaded: list[Closable] = list(loaded)
+    def __init__(self, loaded: Sequence[Loaded] = ()) -> None:
+        self._loaded = tuple(loaded)
+        self.at_once = min((each.at_once for each in loaded if each.at_once is not None), default=None)
         self.side_packets: dict[str, Any] = {}
+        self.services: dict[str, Any] = {}
         for each in loaded:
             self.side_packets.update(each.side_packets)
+            self.services.update(each.services)
 
     def describe(self) -> dict[str, Any]:
         """Node name -> what was loaded for it and how it is, as JSON values; computed anew at each call."""
@@ -92,7 +75,7 @@ def load_resources(
     config: CalculatorGraphConfig | GraphSource,
     base_dir: str | os.PathLike[str],
     *,
-    lane: Literal["process", "thread"] = "thread",
+    lane: LaneKind = "thread",
     on_step: Callable[[str, int, int], None] | None = None,
     supervision: Supervision | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -121,14 +104,7 @@ def load_resources(
         raise ValueError(f'lane is "process" or "thread", not {lane!r}')
     if lanes < 1:
         raise ValueError(f"lanes is {lanes}; it has to be at least 1")
-    nodes = _image_nodes(config)
-    if not nodes:
-        return Resources([])
-    from calculators.image_gen.loading import load_nodes
-
-    loaded, problems = load_nodes(
-        nodes,
-        Path(base_dir),
+    loading = Loading(
         lane=lane,
         on_step=on_step,
         supervision=supervision,
@@ -137,57 +113,66 @@ def load_resources(
         idle_unload_s=idle_unload_s,
         requests=requests,
     )
-    raise_problems("The nodes of this graph cannot get what they need.", problems)
-    assert loaded is not None  # there were no problems
-    return Resources([loaded], lanes)
+    kinds = list(_kinds_in(config))
+    if len(kinds) > 1:  # nothing is loaded for one kind as long as another has something wrong
+        raise_problems(
+            _IN_VAIN, [problem for loader, nodes in kinds for problem in loader.check_nodes(nodes, Path(base_dir))]
+        )
+    made: list[Loaded] = []
+    problems: list[Problem] = []
+    try:
+        for loader, nodes in kinds:
+            loaded, wrong = loader.load_nodes(nodes, Path(base_dir), loading)
+            problems += wrong
+            if loaded is not None:
+                made.append(loaded)
+        raise_problems(_IN_VAIN, problems)
+    except BaseException:
+        for each in made:
+            each.close()
+        raise
+    return Resources(made)
 
 
 def check_resources(config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str]) -> list[Problem]:
     """What would keep :func:`load_resources` from loading, as far as that can be known without loading: no OpenVINO is needed."""
-    nodes = _image_nodes(config)
-    if not nodes:
-        return []
-    from calculators.image_gen.loading import check_nodes
-
-    return check_nodes(nodes, Path(base_dir))
+    return [problem for loader, nodes in _kinds_in(config) for problem in loader.check_nodes(nodes, Path(base_dir))]
 
 
 def notes_on_resources(config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str]) -> list[Problem]:
     """What :func:`load_resources` takes as it is and could be better, such as the number of steps for a model's family."""
-    nodes = _image_nodes(config)
-    if not nodes:
-        return []
-    from calculators.image_gen.loading import notes_on_nodes
-
-    return notes_on_nodes(nodes, Path(base_dir))
+    return [note for loader, nodes in _kinds_in(config) for note in loader.notes_on_nodes(nodes, Path(base_dir))]
 
 
-def _image_nodes(config: CalculatorGraphConfig | GraphSource) -> list[Node]:
+def _kinds_in(config: CalculatorGraphConfig | GraphSource) -> Iterator[tuple[Loader, list[Node]]]:
+    """The kinds of nodes that a graph has, and its nodes of each; a graph without any does not pay for their imports."""
     graph = config.config if isinstance(config, GraphSource) else config
-    positions = [position for position, node in enumerate(graph.node) if node.calculator == IMAGE_GEN]
-    if not positions:
-        return []  # other graphs do not pay for the import
-    from calculators.image_gen.loading import Node
+    told = {problem.node for problem in config.problems} if isinstance(config, GraphSource) else set()
+    for kind in NODE_KINDS:
+        nodes = [
+            Node(
+                node,
+                partial(_place, config, position, kind.options[node.calculator])
+                if isinstance(config, GraphSource)
+                else _no_place,
+                told=bool(node.name) and node.name in told,
+            )
+            for position, node in enumerate(graph.node)
+            if node.calculator in kind.options
+        ]
+        if nodes:
+            yield kind.loader(), nodes
 
-    if not isinstance(config, GraphSource):
-        return [Node(graph.node[position], _no_place) for position in positions]
-    told = {problem.node for problem in config.problems}
-    return [
-        Node(node, partial(_place, config, position), told=bool(node.name) and node.name in told)
-        for position in positions
-        for node in [graph.node[position]]
-    ]
 
-
-def _place(source: GraphSource, position: int, field: str) -> str:
+def _place(source: GraphSource, position: int, options: str, field: str) -> str:
     """The place of an option, in whichever of the two forms the node gives it; of the node itself for its own fields."""
     node = source.config.node[position]
     if field in node.DESCRIPTOR.fields_by_name:
         return source.positions.place("node", position, field)
     for index, packed in enumerate(node.node_options):
-        if packed.type_url.rpartition("/")[2] == "mediapipe.ImageGenCalculatorOptions":
+        if packed.type_url.rpartition("/")[2] == options:
             return source.positions.place("node", position, "node_options", index, field)
-    return source.positions.place("node", position, "options", "mediapipe.ImageGenCalculatorOptions.ext", field)
+    return source.positions.place("node", position, "options", f"{options}.ext", field)
 
 
 def _no_place(field: str) -> None:

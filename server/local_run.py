@@ -66,6 +66,8 @@ def drive(
         for port in loaded.plan.graph_outputs:
             graph.observe_output_stream(port[2], emit)
         side_packets = {**loaded.resources.side_packets, **request.side_packets}
+        for key, value in loaded.resources.services.items():
+            graph.set_service(key, value)
         graph.start_run(side_packets, deferred=feed is None, on_done=on_done)
         started(graph)
         if feed is not None:

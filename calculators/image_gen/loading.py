@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from calculators.image_gen.adapters import routable_aliases
 from calculators.image_gen.calculator import SIDE_PACKET
@@ -14,10 +13,11 @@ from calculators.image_gen.errors import LoadError
 from calculators.image_gen.generation import OnStep
 from calculators.image_gen.lane import IdleUnload, Lane, ThreadLane
 from calculators.image_gen.lane_group import LaneGroup
-from calculators.image_gen.options import MODELS_PATH_MISSING, CheckedOptions, LoadSettings, Place, read_options
+from calculators.image_gen.options import MODELS_PATH_MISSING, CheckedOptions, LoadSettings, read_options
 from calculators.image_gen.pipelines import Pipelines
-from calculators.image_gen.process_lane import ProcessLane, Supervision
+from calculators.image_gen.process_lane import ProcessLane
 from calculators.image_gen.request_rules import RequestSettings
+from calculators.node_kinds import Loading, Node, OnNodeStep
 from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
@@ -25,24 +25,6 @@ from graph_runtime.config import find_options
 from graph_runtime.errors import Problem, StatusCode
 
 OPTIONS_MISSING: Final = "node_options is missing"
-LaneKind = Literal["process", "thread"]
-OnNodeStep = Callable[[str, int, int], None]
-"""Called with (node name, steps done, steps in all)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node that wants a model.
-
-    Attributes:
-        message: the node in the graph.
-        place: where its options stand in the file.
-        told: whether the parser has found something wrong in this node: what it left out is then not missing.
-    """
-
-    message: CalculatorGraphConfig.Node
-    place: Place
-    told: bool = False
 
 
 class LoadedModels:
@@ -50,9 +32,13 @@ class LoadedModels:
 
     Attributes:
         side_packets: what the graph's runs are started with: ``{"pipes": {node name: Pipelines}}``.
+        services: none.
+        at_once: generations that go on at the same time.
     """
 
-    def __init__(self, pipelines: dict[str, Pipelines], lanes: Sequence[Lane]) -> None:
+    def __init__(self, pipelines: dict[str, Pipelines], lanes: Sequence[Lane], at_once: int) -> None:
+        self.services: dict[str, Any] = {}
+        self.at_once = at_once
         self.side_packets: dict[str, Any] = {SIDE_PACKET: pipelines}
         self._pipelines = pipelines
         self._lanes = lanes
@@ -113,28 +99,19 @@ def notes_on_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
     return notes
 
 
-def load_nodes(
-    nodes: Sequence[Node],
-    base_dir: Path,
-    *,
-    lane: LaneKind,
-    on_step: OnNodeStep | None = None,
-    supervision: Supervision | None = None,
-    cache_dir: str | None = None,
-    lanes: int = 1,
-    idle_unload_s: float | None = None,
-    requests: RequestSettings | None = None,
-) -> tuple[LoadedModels | None, list[Problem]]:
+def load_nodes(nodes: Sequence[Node], base_dir: Path, loading: Loading) -> tuple[LoadedModels | None, list[Problem]]:
     """Load the models of all nodes; those with equal settings share one.
 
     Returns: the models, or None and everything that is wrong. Nothing is loaded unless all options are right.
     """
     problems = _repeated_names(nodes)
-    checked = [(node, _read_node(node, base_dir, cache_dir)) for node in nodes]
-    problems += [problem for _, each in checked for problem in [*each.problems, *_preset_problems(requests, each)]]
+    checked = [(node, _read_node(node, base_dir, loading.cache_dir)) for node in nodes]
+    problems += [
+        problem for _, each in checked for problem in [*each.problems, *_preset_problems(loading.requests, each)]
+    ]
     if problems:
         return None, problems
-    idle = None if idle_unload_s is None else IdleUnload(idle_unload_s)
+    idle = None if loading.idle_unload_s is None else IdleUnload(loading.idle_unload_s)
     loaded: dict[LoadSettings, Lane] = {}
     pipelines: dict[str, Pipelines] = {}
     try:
@@ -146,17 +123,21 @@ def load_nodes(
             title = f"{name} ({Path(settings.load.models_path).name})"
             if settings.load not in loaded:
                 make = (
-                    partial(ProcessLane, title, settings.load, supervision, idle)
-                    if lane == "process"
+                    partial(ProcessLane, title, settings.load, loading.supervision, idle)
+                    if loading.lane == "process"
                     else partial(ThreadLane.load, title, settings.load, model, idle)
                 )
                 try:
-                    loaded[settings.load] = _make_lanes(make, lanes)
+                    loaded[settings.load] = _make_lanes(make, loading.lanes)
                 except LoadError as error:
                     problems.append(_load_problem(error, node))
                     continue
             pipelines[name] = Pipelines(
-                settings, model, loaded[settings.load], on_step=_step_of(name, on_step), requests=requests
+                settings,
+                model,
+                loaded[settings.load],
+                on_step=_step_of(name, loading.on_step),
+                requests=loading.requests,
             )
     except BaseException:
         problems.append(Problem("interrupted"))  # so that the lanes are closed below
@@ -165,7 +146,7 @@ def load_nodes(
         if problems:
             for each_lane in loaded.values():
                 each_lane.close()
-    return (None, problems) if problems else (LoadedModels(pipelines, list(loaded.values())), [])
+    return (None, problems) if problems else (LoadedModels(pipelines, list(loaded.values()), loading.lanes), [])
 
 
 def _make_lanes(make: Callable[[], Lane], count: int) -> Lane:

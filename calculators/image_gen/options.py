@@ -8,7 +8,7 @@ LoRA adapters are read by ``adapters``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -19,11 +19,9 @@ from calculators.image_gen.model_folder import ModelInfo, read_model_folder
 from calculators.image_gen.plugin_config import as_text, parse_plugin_config
 from calculators.image_gen.resolution import Resolution, parse_resolution
 from calculators.image_gen.sizes import size_problem
+from calculators.node_kinds import Place
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime.errors import Problem, StatusCode
-
-Place = Callable[[str], str | None]
-"""Option field name -> ``file:line:column`` of it, or None where that is not known."""
 
 DEFAULT_DEVICE: Final = "CPU"
 MODELS_PATH_MISSING: Final = "models_path is missing or empty"

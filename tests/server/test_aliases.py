@@ -26,6 +26,7 @@ class _Resources:
     def __init__(self, base_dir: Path) -> None:
         file = base_dir / "aliases"
         self.side_packets: dict[str, Any] = {}
+        self.services: dict[str, Any] = {}
         self._aliases = tuple(file.read_text().split()) if file.exists() else ()
 
     def statistics(self) -> dict[str, ImageStatistics]:

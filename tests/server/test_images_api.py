@@ -90,6 +90,7 @@ class _Resources:
         settings = NodeSettings(LoadSettings("/m", ("CPU",)), Resolution(512, 512), None, 10, 20, 100)
         pipelines = Pipelines(settings, model, lane, requests=requests)
         self.side_packets = {"pipes": {"ImageGenExecutor": pipelines}}
+        self.services: dict[str, Any] = {}
 
     at_once = None
 
