@@ -9,6 +9,7 @@ General layout, from the ground up; imports go downwards only, and nothing here 
 * ``validation`` (with ``stages``, ``sorting``, ``port_types``) and ``plan``: a graph file becomes a ``Plan`` or a list of problems.
 * ``_engine``: runs a Plan; the only place with threads and locks.
 * ``graph``: ``CalculatorGraph``, the public face of a run; ``packet_creator`` and ``packet_getter`` are the old API's helpers.
+* ``sync`` and ``aio``: a run as a block, for programs with threads and for asyncio.
 """
 
 from graph_runtime import packet_creator, packet_getter
@@ -25,6 +26,7 @@ from graph_runtime.plan import Plan
 from graph_runtime.proto_files import proto_path
 from graph_runtime.registry import find_calculator, known_calculators, register_calculator
 from graph_runtime.subgraph import Subgraph, SubgraphContext, register_graph, register_subgraph
+from graph_runtime.sync import run, running
 from graph_runtime.timestamp import Timestamp
 from graph_runtime.validated_graph_config import ValidatedGraphConfig
 
@@ -60,4 +62,6 @@ __all__ = [
     "register_graph",
     "register_options",
     "register_subgraph",
+    "run",
+    "running",
 ]

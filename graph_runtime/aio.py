@@ -15,28 +15,38 @@ cancels the run. Nodes run on worker threads; only ``async def process`` runs on
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
-from graph_runtime.arguments import wrong_type
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.graph import CalculatorGraph, GraphInputStreamAddMode
 from graph_runtime.packet import Packet
 from graph_runtime.plan import Plan
+from graph_runtime.sync import CANCEL_GRACE_S, Outcome, checked, first_packets, known_output, warn_of_hanging
 
 
 class AsyncRun:
-    """A run of a graph, seen from one event loop; made by :func:`running`."""
+    """A run of a graph, seen from one event loop; made by :func:`running`.
+
+    Attributes:
+        graph: the CalculatorGraph that runs.
+    """
 
     def __init__(self, graph: CalculatorGraph, outputs: Iterable[str]) -> None:
         self.graph = graph
+        self._outcome = Outcome(graph)
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._packets: dict[str, deque[Packet]] = {name: deque() for name in outputs}
+        self._change_told = False
         self._ended = False
-        for name in self._packets:
+        self._room: dict[str, asyncio.Future[None]] = {}
+        self._packets: dict[str, deque[Packet]] = {}
+        for name in outputs:
+            self._packets[name] = deque()
             graph.observe_output_stream(name, self._on_packet)
 
     async def add(self, stream: str, packet: Packet, timestamp: int | None = None) -> None:
@@ -50,49 +60,50 @@ class AsyncRun:
         if not self._add(stream, packet):
             with self.graph.waiting_to_add():
                 while not self._add(stream, packet):
-                    await self._loop.run_in_executor(None, self.graph.wait_for_room, stream)
+                    await self._wait_for_room(stream)
 
     def close_inputs(self) -> None:
         """End all graph inputs and sources: the run ends when what is in it is processed."""
         self.graph.close_all_packet_sources()
 
-    async def output(self, stream: str) -> AsyncIterator[Packet]:
+    def output(self, stream: str) -> AsyncIterator[Packet]:
         """The packets of one of the ``outputs``, as they come, until the run ends.
 
+        Several outputs may be read at the same time, by a task each. Who breaks off can go on later where it was.
+
         Raises:
-            GraphError: the run failed; after the packets that came before.
+            GraphError: the run failed; after the packets that came before. INVALID_ARGUMENT: the stream is not among the outputs.
         """
-        packets = self._packets.get(stream)
-        if packets is None:
-            have = ", ".join(self._packets) or "none"
-            raise GraphError(
-                f'"{stream}" is not among the outputs that running() was asked for: {have}',
-                code=StatusCode.INVALID_ARGUMENT,
-            )
+        return self._taken(known_output(self._packets, stream))
+
+    async def _taken(self, packets: deque[Packet]) -> AsyncIterator[Packet]:
         while True:
+            ended = self._ended  # looked at first: the last packets come before the end
             while packets:
                 yield packets.popleft()
-            if self._ended:
+            if ended:
                 break
-            self._changed.clear()
-            await self._changed.wait()
-        if self.graph.has_error():
-            self.graph.wait_until_done()  # it has ended: this raises at once
+            await self._change()
+        self._outcome.learn()
+        self._outcome.tell()
 
     async def wait_until_done(self) -> None:
         """Return when the run has ended, which needs all graph inputs to be closed.
 
         Raises:
-            GraphError: the run failed; told once.
+            GraphError: the run failed.
         """
-        while not self._ended:
-            self._changed.clear()
-            await self._changed.wait()
-        self.graph.wait_until_done()
+        await self._wait_for_end()
+        self._outcome.tell()
 
     def cancel(self) -> None:
-        """End the run as soon as possible."""
-        self.graph.cancel()
+        """End the run as soon as possible; leaving the block then raises nothing."""
+        self._outcome.cancel_asked = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        # on_cancel callbacks of calculators run inside: not on the event loop.
+        _in_thread(self.graph.cancel)
 
     def _add(self, stream: str, packet: Packet) -> bool:
         """Whether there was room for it."""
@@ -104,10 +115,28 @@ class AsyncRun:
             return False
         return True
 
+    async def _wait_for_room(self, stream: str) -> None:
+        # One thread for a stream, also where callers give up and come again: it ends with the run at the latest.
+        waiting = self._room.get(stream)
+        if waiting is None or waiting.done():
+            waiting = self._room[stream] = _in_thread(partial(self.graph.wait_for_room, stream))
+        await asyncio.wait([waiting])
+        waiting.result()
+
     def _work(self) -> None:
         """Run the graph on this thread."""
         with suppress(BaseException):  # what a node raises is an error of the run
             self.graph._started("WaitUntilDone").wait_until_done()
+
+    async def _wait_for_end(self) -> None:
+        while not self._ended:
+            await self._change()
+        self._outcome.learn()
+
+    async def _change(self) -> None:
+        """Return when packets have come, or the run has ended, since the caller looked."""
+        self._changed.clear()
+        await self._changed.wait()
 
     def _on_packet(self, name: str, packet: Packet) -> None:
         self._packets[name].append(packet)
@@ -118,8 +147,40 @@ class AsyncRun:
         self._tell()
 
     def _tell(self) -> None:
+        if not self._change_told:
+            self._change_told = True
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._notice)
+
+    def _notice(self) -> None:
+        self._change_told = False  # before anybody looks: what comes after this is told anew
+        self._changed.set()
+
+
+def _in_thread(function: Callable[[], None]) -> asyncio.Future[None]:
+    """Call a function on a thread of its own: those of the event loop's pool are few, and may all wait for each other."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: Exception | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def call() -> None:
+        failed = None
+        try:
+            function()
+        except Exception as error:
+            failed = error
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._changed.set)
+            loop.call_soon_threadsafe(finish, failed)
+
+    threading.Thread(target=call, name="graph_runtime aio", daemon=True).start()
+    return done
 
 
 @asynccontextmanager
@@ -128,40 +189,71 @@ async def running(
     side_packets: Mapping[str, Any] | None = None,
     *,
     outputs: Iterable[str] = (),
+    cancel_grace_s: float | None = CANCEL_GRACE_S,
 ) -> AsyncIterator[AsyncRun]:
     """Start a run, and end it with the block.
 
     Args:
         graph: what to run.
         side_packets: name -> packet or value.
-        outputs: the streams that will be read with ``AsyncRun.output``.
+        outputs: the streams that will be read with ``AsyncRun.output``; their packets are kept until then.
+        cancel_grace_s: after an exception in the block, how long to wait for nodes that are at work; None waits for ever. Those
+            that are not done by then are named in the log. A task that is cancelled a second time does not wait.
+
+    Raises:
+        GraphError: the run cannot start, or failed and nobody was told yet.
+    """
+    graph, names = checked("running", graph, outputs)
+    observers, add_mode = graph._observers[:], graph.graph_input_stream_add_mode
+    try:
+        run = AsyncRun(graph, names)
+        graph.graph_input_stream_add_mode = GraphInputStreamAddMode.ADD_IF_NOT_FULL
+        graph.start_run(side_packets, loop=run._loop, on_done=run._on_end)
+        if not graph.plan.executors[""].has_threads:  # its nodes run only in a thread that waits
+            _in_thread(run._work)
+        try:
+            yield run
+            graph.close_all_packet_sources()
+            await run._wait_for_end()
+        except BaseException:
+            run._cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(cancel_grace_s):
+                    await run._wait_for_end()
+            warn_of_hanging(graph)
+            raise
+        run._outcome.tell_the_rest()
+    finally:
+        graph._observers[:] = observers
+        graph.graph_input_stream_add_mode = add_mode
+
+
+async def run(
+    graph: Plan | CalculatorGraph,
+    inputs: Mapping[str, Any] | None = None,
+    side_packets: Mapping[str, Any] | None = None,
+    *,
+    outputs: Iterable[str] | None = None,
+) -> dict[str, list[Packet]]:
+    """Run a graph once: one packet for each input, and all that comes out. A cancelled task cancels the run.
+
+    Args:
+        graph: what to run.
+        inputs: graph input -> a packet, or a value; what has no timestamp gets 0.
+        side_packets: name -> packet or value.
+        outputs: the streams to return; the graph's output streams unless given.
+
+    Returns:
+        Stream -> its packets, in order.
 
     Raises:
         GraphError: the run cannot start, or failed.
     """
-    if not isinstance(graph, Plan | CalculatorGraph):
-        raise wrong_type("running() takes a Plan or a CalculatorGraph", graph)
-    if isinstance(outputs, str):
-        raise TypeError(f"running() takes a list of streams: outputs=['{outputs}']")
-    if isinstance(graph, Plan):
-        graph = CalculatorGraph(graph)
-    observers, add_mode = graph._observers[:], graph.graph_input_stream_add_mode
-    run = AsyncRun(graph, outputs)
-    graph.graph_input_stream_add_mode = GraphInputStreamAddMode.ADD_IF_NOT_FULL
-    try:
-        graph.start_run(side_packets, loop=run._loop, on_done=run._on_end)
-        if not graph.plan.executors[""].has_threads:  # its nodes run only in a thread that waits
-            run._loop.run_in_executor(None, run._work)
-        try:
-            yield run
-        except BaseException:
-            # on_cancel callbacks of calculators run inside: not on the event loop.
-            await asyncio.shield(run._loop.run_in_executor(None, graph.cancel))
-            with suppress(GraphError):
-                await asyncio.shield(run.wait_until_done())
-            raise
-        graph.close_all_packet_sources()
-        await run.wait_until_done()
-    finally:
-        graph._observers[:] = observers
-        graph.graph_input_stream_add_mode = add_mode
+    given = first_packets(inputs)
+    graph, names = checked("run", graph, outputs)
+    async with running(graph, side_packets, outputs=names) as started:
+        for stream, packet in given:
+            await started.add(stream, packet)
+        started.close_inputs()
+        await started.wait_until_done()
+    return {name: list(packets) for name, packets in started._packets.items()}

@@ -23,10 +23,13 @@ from graph_runtime.registry import register_calculator
 from graph_runtime.testing import ManualExecutor
 
 TIMEOUT_S = 20.0
-PASS_THROUGH = """input_stream: "in"
+PASS_THROUGH = """input_stream: "in" output_stream: "out"
 node { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out" }"""
-CALL = """input_stream: "in" input_side_packet: "function"
+CALL = """input_stream: "in" output_stream: "out" input_side_packet: "function"
 node { calculator: "CallFunction" input_stream: "in" output_stream: "out" input_side_packet: "FUNCTION:function" }"""
+TWO = """input_stream: "a" input_stream: "b" output_stream: "a_out" output_stream: "b_out"
+node { calculator: "PassThroughCalculator" input_stream: "a" output_stream: "a_out" }
+node { calculator: "PassThroughCalculator" input_stream: "b" output_stream: "b_out" }"""
 COROUTINE = """input_stream: "in" input_side_packet: "function"
 node { name: "co" calculator: "CallCoroutine" input_stream: "in" output_stream: "out"
        input_side_packet: "FUNCTION:function" max_in_flight: 3 }"""
@@ -126,6 +129,206 @@ async def test_a_cancelled_task_cancels_its_run() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert cancelled.is_set()
+
+
+async def test_cancelling_while_a_full_graph_has_no_room_ends_the_run_and_leaves_no_thread_waiting() -> None:
+    entered, cancelled = threading.Event(), threading.Event()
+
+    def wait_for_cancel(cc: CalculatorContext) -> None:
+        cc.on_cancel(cancelled.set)
+        entered.set()
+        assert cancelled.wait(TIMEOUT_S)
+
+    async def fill() -> None:
+        async with aio.running(Plan("max_queue_size: 1 " + CALL), {"function": wait_for_cancel}) as run:
+            for timestamp in range(100):
+                added.append(timestamp)
+                if len(added) == 3 * 40:  # each run has a packet at work, one in its queue, and one without room
+                    all_full.set()
+                await run.add("in", Packet(1), timestamp)
+
+    added: list[int] = []
+    all_full = asyncio.Event()
+    tasks = [asyncio.create_task(fill()) for _ in range(40)]  # more than the event loop's pool has threads
+    async with asyncio.timeout(TIMEOUT_S):
+        await all_full.wait()
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError] * len(tasks)
+
+
+async def test_who_gives_up_waiting_for_room_can_try_again() -> None:
+    released = threading.Event()
+
+    def wait(cc: CalculatorContext) -> None:
+        assert released.wait(TIMEOUT_S)
+
+    async with aio.running(Plan("max_queue_size: 1 " + CALL), {"function": wait}) as run:
+        await run.add("in", Packet(1), 0)
+        timestamp = 1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                while True:
+                    await run.add("in", Packet(1), timestamp)
+                    timestamp += 1
+        released.set()
+        await run.add("in", Packet(1), timestamp)
+
+
+async def test_several_outputs_are_read_at_the_same_time() -> None:
+    async def read(run: aio.AsyncRun, stream: str) -> list[int]:
+        return [packet.value async for packet in run.output(stream)]
+
+    async with aio.running(Plan(TWO), outputs=["a_out", "b_out"]) as run:
+        readers = asyncio.gather(read(run, "a_out"), read(run, "b_out"))
+        for timestamp in range(50):
+            await run.add("a", Packet(timestamp), timestamp)
+            await run.add("b", Packet(-timestamp), timestamp)
+        run.close_inputs()
+        assert list(await readers) == [list(range(50)), [-t for t in range(50)]]
+
+
+async def test_a_failure_reaches_every_reader() -> None:
+    def fail(cc: CalculatorContext) -> None:
+        raise LookupError("gone")
+
+    async def read(run: aio.AsyncRun, stream: str) -> list[int]:
+        return [packet.value async for packet in run.output(stream)]
+
+    two = CALL + 'node { calculator: "PassThroughCalculator" input_stream: "out" output_stream: "out2" }'
+    async with aio.running(Plan(two), {"function": fail}, outputs=["out", "out2"]) as run:
+        readers = asyncio.gather(read(run, "out"), read(run, "out2"), run.wait_until_done(), return_exceptions=True)
+        await run.add("in", Packet(1), 0)
+        assert ["gone" in str(result) for result in await readers] == [True] * 3
+
+
+async def test_who_breaks_off_goes_on_later_where_it_was() -> None:
+    async with aio.running(Plan(PASS_THROUGH), outputs=["out"]) as run:
+        for timestamp in range(5):
+            await run.add("in", Packet(timestamp), timestamp)
+        async for packet in run.output("out"):
+            if packet.value == 1:
+                break
+    assert [packet.value async for packet in run.output("out")] == [2, 3, 4]
+
+
+async def test_a_program_that_cancels_leaves_the_block_without_an_error() -> None:
+    def wait_for_cancel(cc: CalculatorContext) -> None:
+        cancelled = threading.Event()
+        cc.outputs[0].add_packet(cc.inputs[0].packet)
+        cc.on_cancel(cancelled.set)
+        cc.flush()
+        assert cancelled.wait(TIMEOUT_S)
+
+    async with aio.running(Plan(CALL), {"function": wait_for_cancel}, outputs=["out"]) as run:
+        await run.add("in", Packet("enough"), 0)
+        async for packet in run.output("out"):
+            assert packet.value == "enough"
+            run.cancel()
+            break
+    with pytest.raises(GraphError, match="cancelled"):
+        await run.wait_until_done()
+
+
+async def test_a_task_that_is_cancelled_at_the_end_of_the_block_cancels_its_run() -> None:
+    entered, cancelled = threading.Event(), threading.Event()
+
+    def wait_for_cancel(cc: CalculatorContext) -> None:
+        cc.on_cancel(cancelled.set)
+        entered.set()
+        assert cancelled.wait(TIMEOUT_S)
+
+    task = asyncio.create_task(aio.run(Plan(CALL), {"in": 1}, {"function": wait_for_cancel}))
+    assert await asyncio.to_thread(entered.wait, TIMEOUT_S)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cancelled.is_set()
+
+
+async def test_a_node_that_ignores_its_cancellation_is_left_behind_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    entered, released = threading.Event(), threading.Event()
+
+    def ignore(cc: CalculatorContext) -> None:
+        entered.set()
+        assert released.wait(TIMEOUT_S)
+
+    async def work() -> None:
+        async with aio.running(Plan(CALL), {"function": ignore}, cancel_grace_s=0) as run:
+            await run.add("in", Packet(1), 0)
+            assert await asyncio.to_thread(entered.wait, TIMEOUT_S)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await work()
+    released.set()
+    assert "a cancelled run is left behind" in caplog.text
+
+
+async def test_a_second_cancellation_does_not_wait_for_a_node_that_ignores_the_first() -> None:
+    entered, told, released = threading.Event(), threading.Event(), threading.Event()
+
+    def ignore(cc: CalculatorContext) -> None:
+        cc.on_cancel(told.set)
+        entered.set()
+        assert released.wait(TIMEOUT_S)
+
+    task = asyncio.create_task(aio.run(Plan(CALL), {"in": 1}, {"function": ignore}))
+    assert await asyncio.to_thread(entered.wait, TIMEOUT_S)
+    task.cancel()
+    assert await asyncio.to_thread(told.wait, TIMEOUT_S)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    released.set()
+
+
+async def test_an_exception_in_the_block_is_the_one_that_comes_out() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with aio.running(Plan(PASS_THROUGH)) as run:
+            await run.add("in", Packet(1), 0)
+            raise ZeroDivisionError
+    assert run.graph.snapshot().state == "failed"
+
+
+async def test_streams_that_do_not_exist_leave_a_graph_as_it_was() -> None:
+    graph = CalculatorGraph(graph_config=PASS_THROUGH)
+    with pytest.raises(GraphError, match="doesn't exist"):
+        async with aio.running(graph, outputs=["out", "nope"]):
+            pass
+    assert graph._observers == []
+
+
+def test_a_plan_runs_on_several_event_loops_at_once_and_a_graph_on_one() -> None:
+    plan, graph = Plan(CALL), CalculatorGraph(graph_config=PASS_THROUGH)
+
+    def elsewhere(cc: CalculatorContext) -> None:  # on a thread without an event loop
+        (packet,) = asyncio.run(aio.run(plan, {"in": cc.inputs[0].value}, {"function": last}))["out"]
+        cc.outputs[0].add(packet.value + 1)
+
+    def last(cc: CalculatorContext) -> None:
+        cc.outputs[0].add(cc.inputs[0].value * 10)
+
+    async def first() -> int:
+        async with aio.running(graph):
+            with pytest.raises(GraphError, match="runs already"):
+                await asyncio.to_thread(asyncio.run, aio.run(graph))
+        value = (await aio.run(plan, {"in": 4}, {"function": elsewhere}))["out"][0].value
+        assert isinstance(value, int)
+        return value
+
+    assert asyncio.run(first()) == 41
+
+
+async def test_run_gives_each_input_a_packet_and_returns_what_comes_out() -> None:
+    answer = await aio.run(Plan(TWO), {"a": 1, "b": Packet(2).at(5)})
+    assert {name: [(p.value, p.timestamp) for p in packets] for name, packets in answer.items()} == {
+        "a_out": [(1, 0)],
+        "b_out": [(2, 5)],
+    }
+    assert await aio.run(Plan(TWO), outputs=["b_out"]) == {"b_out": []}
 
 
 async def test_an_output_that_was_not_asked_for_is_named() -> None:
