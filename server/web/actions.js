@@ -1,0 +1,71 @@
+// What can be done with a picture that was drawn, wherever it is shown.
+
+const LONGEST_NAME = 60;
+
+/** The settings of a picture in words, as [name, value], without those that were left to the server. */
+export function facts(entry) {
+  const { settings } = entry;
+  return [
+    ["Prompt", settings.prompt],
+    ["Not to be seen", settings.negative_prompt],
+    ["Model", settings.model],
+    ["Seed", entry.seed],
+    ["Size", entry.size?.replace("x", " × ")],
+    ["Steps", entry.steps],
+    ["Guidance", settings.guidance_scale],
+    ["Strength", entry.kind === "text_to_image" ? "" : settings.strength],
+    ["Made from", { image_to_image: "a picture", inpainting: "a picture and a mask" }[entry.kind]],
+    ["When", new Date(entry.when).toLocaleString()],
+  ].filter(([, value]) => value);
+}
+
+/** A name for the file of a picture: the beginning of its prompt, and its seed. */
+export function fileName(entry) {
+  const words = entry.settings.prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, LONGEST_NAME).replace(/^-+|-+$/g, "");
+  const format = entry.blob.type.slice("image/".length);
+  return `${words || "picture"}_${entry.seed}.${format === "jpeg" ? "jpg" : format}`;
+}
+
+/**
+ * The buttons for a picture.
+ *
+ * url: where the browser has the picture. act: {startFrom(entry), repeat(entry), say(text)} and, for more buttons, open(entry) and
+ * forget(entry).
+ */
+export function actions(entry, url, act) {
+  const download = Object.assign(document.createElement("a"), { className: "button", href: url, download: fileName(entry), textContent: "Download" });
+  const made = [download];
+  const add = (text, what) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });
+    button.addEventListener("click", () => what(button));
+    made.push(button);
+  };
+  add("Start from it", () => act.startFrom(entry));
+  add("Use its settings", () => act.repeat(entry));
+  add("Copy seed", async (button) => {
+    const copied = await copy(entry.seed, button.closest("dialog") ?? document.body);
+    act.say(copied ? `The seed ${entry.seed} is copied.` : `The seed is ${entry.seed}; this browser does not let the page copy it.`);
+    button.textContent = copied ? "Copied" : entry.seed;
+    setTimeout(() => { button.textContent = "Copy seed"; }, 2000);
+  });
+  if (act.open) add("Enlarge", () => act.open(entry));
+  if (act.forget) add("Forget", () => act.forget(entry));
+  return made;
+}
+
+async function copy(text, place) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // No clipboard on plain http addresses of other machines: the old way.
+    const field = Object.assign(document.createElement("textarea"), { value: text, className: "unseen" });
+    const before = document.activeElement;
+    place.append(field);
+    field.select();
+    const copied = document.execCommand("copy");
+    field.remove();
+    before?.focus();
+    return copied;
+  }
+}

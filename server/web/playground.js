@@ -1,0 +1,160 @@
+// The playground: a prompt becomes pictures. This file knows what happens when; the others know how.
+
+import { clearFaults, fillSettings, fitToModel, markFault, missing, readSettings, remember, remembered, watchForm } from "./form.js";
+import { showGallery } from "./gallery.js";
+import { loadModels, showChoices, showHint } from "./models.js";
+import { watchPicture } from "./picture.js";
+import { showProblem, takeProblemAway } from "./problem.js";
+import { hideProgress, showProgress } from "./progress.js";
+import { draw } from "./request.js";
+import * as results from "./results.js";
+
+const LOOK_AGAIN_MS = 3000;
+const EXAMPLE = "a red circle on a blue background";
+
+const part = (id) => document.getElementById(id);
+
+let models = [];
+let running = null;
+
+const say = (text) => { part("status").textContent = text; };
+const chosen = () => models.find(({ name }) => name === part("model").value) ?? null;
+
+part("playground").hidden = false;
+const picture = watchPicture({ changed: fit, refuse: (message) => markFault("image", message), say });
+const act = { startFrom, repeat, say };
+const gallery = showGallery(act);
+watchForm(fit);
+const before = remembered();
+fillSettings(before, null, false);
+part("prompt").focus();
+showModels(before.model, before.size);
+
+// ---- models
+
+async function showModels(wanted, size) {
+  try {
+    models = await loadModels();
+  } catch (error) {
+    showProblem(error, "Try again", () => showModels(wanted, size));
+    return;
+  }
+  takeProblemAway();
+  const model = showChoices(part("model"), models, wanted);
+  showHint(part("model-hint"), model, models);
+  fit();
+  if (size) fillSettings({ size }, model, picture.present);
+  part("generate").disabled = model === null;
+  offerExample();
+  if (models.some(({ loading }) => loading)) setTimeout(() => showModels(wanted), LOOK_AGAIN_MS);
+}
+
+part("model").addEventListener("change", () => {
+  showHint(part("model-hint"), chosen(), models);
+  fit();
+});
+
+/** Offer what the chosen model can do, with or without a picture. */
+function fit() {
+  const model = chosen();
+  fitToModel(model, picture.present);
+  picture.paints(model?.tasks.includes("inpainting") ?? true);
+  part("drop").classList.toggle("has-picture", picture.present);
+}
+
+function offerExample() {
+  part("example").textContent = `Try “${EXAMPLE}”`;
+  part("example").hidden = chosen() === null;
+}
+
+part("example").addEventListener("click", () => {
+  part("prompt").value = EXAMPLE;
+  part("form").requestSubmit();
+});
+
+// ---- from a prompt to pictures
+
+part("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  generate();
+});
+
+async function generate() {
+  if (running !== null) return;
+  clearFaults();
+  takeProblemAway();
+  const fault = missing();
+  if (fault !== null) {
+    markFault(fault.param, fault.message);
+    return;
+  }
+  const settings = readSettings();
+  remember(settings);
+  running = { cancel() {} }; // while the mask becomes a file
+  showRunning(true);
+  const edit = await picture.edit();
+  const kind = edit === null ? "text_to_image" : edit.mask === null ? "image_to_image" : "inpainting";
+  results.begin(Number(settings.n) || 1, settings.size || (edit === null ? chosen()?.defaultSize : ""), settings.prompt);
+  say("The request is sent.");
+  const seeds = [];
+  running = draw(settings, edit, {
+    partial: results.showPartial,
+    progress: (told) => showProgress(told, say),
+    async completed(index, drawn) {
+      seeds.push(drawn.seed);
+      const entry = { when: Date.now(), kind, settings, ...drawn };
+      results.showDone(index, entry, { ...act, open: () => gallery.open(kept) });
+      const kept = await gallery.add(entry);
+    },
+  });
+  try {
+    await running.done;
+    say(seeds.length === 1 ? `The picture is there. Its seed is ${seeds[0]}.` : `${seeds.length} pictures are there.`);
+  } catch (error) {
+    failed(error);
+  } finally {
+    running = null;
+    results.end();
+    showRunning(false);
+  }
+}
+
+function failed(error) {
+  if (error.name === "AbortError") say("Cancelled.");
+  else if (!markFault(error.param, error.message)) showProblem(error, "Try again", generate);
+  else showProblem(error);
+}
+
+function showRunning(runs) {
+  const hadFocus = document.activeElement;
+  part("generate").hidden = runs;
+  part("cancel").hidden = !runs;
+  if (runs) showProgress(null, say);
+  else hideProgress();
+  // Whoever pressed the one button has the other under the finger.
+  if (runs && hadFocus === part("generate")) part("cancel").focus();
+  if (!runs && hadFocus === part("cancel")) part("generate").focus();
+}
+
+part("cancel").addEventListener("click", () => running?.cancel());
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && running !== null && !document.querySelector("dialog[open]")) running.cancel();
+});
+
+// ---- with a picture that was drawn
+
+async function startFrom(entry) {
+  await picture.use(entry.blob, "the result");
+  part("input").scrollIntoView({ block: "nearest" });
+  part("remove").focus({ preventScroll: true });
+}
+
+function repeat(entry) {
+  const { model, ...settings } = entry.settings;
+  if (models.some(({ name, usable }) => name === model && usable)) part("model").value = model;
+  showHint(part("model-hint"), chosen(), models);
+  fillSettings({ ...settings, rng_seed: entry.seed, n: "1" }, chosen(), picture.present);
+  fit();
+  say(`The settings of the picture are in the form, with its seed ${entry.seed}.`);
+  part("prompt").focus();
+}

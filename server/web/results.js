@@ -1,0 +1,72 @@
+// The pictures of one request: on their way, with what is there so far, and done.
+
+import { actions } from "./actions.js";
+
+const place = document.getElementById("results");
+
+let shown = []; // one for each picture: {figure, image, url}
+
+/** Make room for the pictures of a request. size: "WxH", or "" where nobody knows yet. */
+export function begin(count, size, prompt) {
+  clear();
+  document.getElementById("empty").hidden = true;
+  shown = Array.from({ length: count }, (_, index) => {
+    const figure = Object.assign(document.createElement("figure"), { className: "result waiting" });
+    const image = document.createElement("img");
+    image.alt = count > 1 ? `${prompt}, picture ${index + 1} of ${count}` : prompt;
+    image.hidden = true;
+    const blank = Object.assign(document.createElement("div"), { className: "blank" });
+    blank.style.aspectRatio = size ? size.replace("x", " / ") : "1";
+    figure.append(image, blank);
+    return { figure, image, url: null };
+  });
+  place.classList.toggle("several", count > 1);
+  place.replaceChildren(...shown.map(({ figure }) => figure));
+  place.setAttribute("aria-busy", "true");
+}
+
+/** Show what there is of a picture so far. */
+export function showPartial(index, blob) {
+  if (shown[index]) show(shown[index], blob);
+}
+
+/** Show a picture that is done, with what can be done with it. */
+export function showDone(index, entry, act) {
+  const room = shown[index];
+  if (!room) return;
+  show(room, entry.blob);
+  room.figure.className = "result";
+  const caption = document.createElement("figcaption");
+  const seed = Object.assign(document.createElement("p"), { className: "seed", textContent: `Seed ${entry.seed}` });
+  const buttons = Object.assign(document.createElement("div"), { className: "buttons" });
+  buttons.append(...actions(entry, room.url, act));
+  caption.append(seed, buttons);
+  room.figure.append(caption);
+}
+
+/** The request is over: what is not done will not be; partial pictures stay, so that one sees what there was. */
+export function end() {
+  place.setAttribute("aria-busy", "false");
+  for (const room of shown.filter(({ figure }) => figure.classList.contains("waiting"))) {
+    if (room.url === null) room.figure.remove();
+    else {
+      room.figure.className = "result unfinished";
+      room.figure.append(Object.assign(document.createElement("figcaption"), { textContent: "Not finished" }));
+    }
+  }
+  document.getElementById("empty").hidden = place.childElementCount > 0;
+}
+
+function show(room, blob) {
+  const before = room.url;
+  room.url = URL.createObjectURL(blob);
+  room.image.src = room.url;
+  room.image.hidden = false;
+  room.figure.querySelector(".blank")?.remove();
+  if (before !== null) URL.revokeObjectURL(before);
+}
+
+function clear() {
+  for (const { url } of shown) if (url !== null) URL.revokeObjectURL(url);
+  shown = [];
+}
