@@ -47,6 +47,7 @@ export function fitToModel(model, withPicture) {
   const most = sides(model?.maxSize) ?? [null, null];
   setMost(field("width"), most[0]);
   setMost(field("height"), most[1]);
+  field("width").step = field("height").step = model?.multiple ?? 1;
 }
 
 function setMost(input, most) {

@@ -20,11 +20,12 @@ function describe(listed) {
     state: listed.state.toLowerCase(),
     reason: listed.reason ?? null,
     // Of a model that is not loaded nobody knows; it is shown, with its reason, rather than missed.
-    makesImages: told.makes_images ?? listed.state !== "AVAILABLE",
+    makesImages: told.makes_images !== false,
     tasks: told.tasks ?? ["text_to_image"],
     defaultSize: told.default_size ?? null,
     sizes: told.sizes ?? null,
     maxSize: told.max_size ?? null,
+    multiple: told.size_multiple ?? 1,
     defaultSteps: told.default_steps ?? null,
     maxSteps: told.max_steps ?? null,
     maxN: told.max_n ?? null,
@@ -85,10 +86,9 @@ export function sizeChoices(model, withPicture) {
 function shapes(model) {
   const own = sides(model.defaultSize);
   if (own === null) return [];
-  const multiple = Math.min(...own) >= 256 ? 64 : 8;
   const most = sides(model.maxSize) ?? [Infinity, Infinity];
   const [width, height] = own;
-  const times = (side, factor) => Math.round(side * factor / multiple) * multiple;
+  const times = (side, factor) => Math.round(side * factor / model.multiple) * model.multiple;
   const found = [[width, height], [times(width, 1.5), height], [width, times(height, 1.5)], [times(width, 1.5), times(height, 1.5)]];
   return found.filter((size) => size[0] <= most[0] && size[1] <= most[1]).map((size) => size.join("x"));
 }
