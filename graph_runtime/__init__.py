@@ -3,7 +3,7 @@
 General layout, from the ground up; imports go downwards only, and nothing here but protobuf and the standard library is needed:
 
 * ``errors``, ``timestamp``, ``image``, ``packet``, ``tags``: the words that everything else is written in.
-* ``contract``, ``calculator``, ``registry``: what authors of calculators use.
+* ``contract``, ``calculator``, ``registry``: what authors of calculators use; ``folder_code``: files of theirs beside a graph.
 * ``config``, ``positions``, ``_pb``: graph files and where things stand in them; ``options``, ``proto_files``: options of nodes.
 * ``subgraph`` (with ``subgraph_expansion``, ``subgraph_ports``, ``origins``, ``option_value``): graphs as nodes of other graphs.
 * ``validation`` (with ``stages``, ``sorting``, ``port_types``) and ``plan``: a graph file becomes a ``Plan`` or a list of problems.
@@ -18,6 +18,7 @@ from graph_runtime.calculator import STOP, Calculator, CalculatorContext, Stop
 from graph_runtime.config import parse_graph_config
 from graph_runtime.contract import CalculatorContract
 from graph_runtime.errors import GraphError, Problem, StatusCode
+from graph_runtime.folder_code import load_calculators
 from graph_runtime.graph import CalculatorGraph, GraphInputStreamAddMode
 from graph_runtime.image import Image, ImageFormat, ImageFrame
 from graph_runtime.options import register_options
@@ -54,6 +55,7 @@ __all__ = [
     "ValidatedGraphConfig",
     "find_calculator",
     "known_calculators",
+    "load_calculators",
     "packet_creator",
     "packet_getter",
     "parse_graph_config",

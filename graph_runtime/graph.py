@@ -31,6 +31,8 @@ from graph_runtime.validated_graph_config import ValidatedGraphConfig, plan_from
 if TYPE_CHECKING:
     import asyncio
 
+    from graph_runtime.calculator import Calculator
+
 
 class GraphInputStreamAddMode(enum.IntEnum):
     """What adding does when a graph input is full."""
@@ -50,7 +52,7 @@ class CalculatorGraph:
         graph_config: pbtxt text or a CalculatorGraphConfig message.
         binary_graph_path: path of a serialized CalculatorGraphConfig.
         validated_graph_config: a ValidatedGraphConfig.
-        subgraphs: graphs that this one may use as nodes; see Plan.
+        subgraphs, calculators: what this graph may use as nodes beside what is registered; see Plan.
         executors: for executors that the graph declares without a type, by name: a function that runs a given function
             some time later on a thread of its own, such as ``concurrent.futures.ThreadPoolExecutor().submit``.
 
@@ -72,6 +74,7 @@ class CalculatorGraph:
         validated_graph_config: ValidatedGraphConfig | None = None,
         executors: Mapping[str, Callable[[Callable[[], None]], object]] | None = None,
         subgraphs: Subgraphs = (),
+        calculators: Mapping[str, type[Calculator]] | None = None,
         **unknown: Any,
     ) -> None:
         executors = by_name("executors has name -> function", executors)
@@ -79,6 +82,7 @@ class CalculatorGraph:
             plan = plan_from_keywords(
                 executors=executors,
                 subgraphs=subgraphs,
+                calculators=calculators,
                 graph_config=graph_config,
                 binary_graph_path=binary_graph_path,
                 validated_graph_config=validated_graph_config,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
@@ -19,6 +19,7 @@ from graph_runtime.errors import GraphError, Problem, raise_together
 from graph_runtime.executors import ExecutorPlan
 from graph_runtime.packet import Packet
 from graph_runtime.port_types import type_check
+from graph_runtime.registry import local_calculators
 from graph_runtime.stream_handlers import InputStreamHandler
 from graph_runtime.stream_handlers.default import DefaultInputStreamHandler
 from graph_runtime.subgraph import Subgraphs, local_subgraphs
@@ -88,6 +89,7 @@ class Plan:
         source: pbtxt text, binary bytes, a path to either, or a CalculatorGraphConfig message.
         file: the name to print in error places when ``source`` is text.
         subgraphs: graphs that this one may use as nodes, by their ``type``, beside those that are registered.
+        calculators: name -> class, for this graph and its subgraphs alone; they win over those that are registered.
         executors: names of executors that the caller will bring; see CalculatorGraph.
 
     Attributes:
@@ -140,7 +142,9 @@ class Plan:
         file: str | None = None,
         executors: Iterable[str] = (),
         subgraphs: Subgraphs = (),
+        calculators: Mapping[str, type[Calculator]] | None = None,
     ) -> None:
+        own = local_calculators({} if calculators is None else calculators)
         broken = []
         read, local = None, {}
         try:
@@ -153,7 +157,7 @@ class Plan:
             broken.append(error)
         raise_together(broken)
         assert read is not None
-        self._fill(Validator(read, frozenset(executors), subgraphs=local))
+        self._fill(Validator(read, frozenset(executors), subgraphs=local, calculators=own))
 
     @property
     def nonblocking(self) -> bool:

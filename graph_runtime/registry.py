@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar, overload
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeVar, overload
 
-from graph_runtime.arguments import check_name
+from graph_runtime.arguments import check_name, wrong_type
 from graph_runtime.calculator import Calculator
 from graph_runtime.errors import GraphError, StatusCode
+from graph_runtime.folder_code import folder_code_of
 from graph_runtime.near_names import did_you_mean, near_name
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ ENTRY_POINT_GROUP = "graph_runtime.calculators"
 
 C = TypeVar("C", bound=type[Calculator])
 
+_NO_CALCULATORS: Final[Mapping[str, type[Calculator]]] = MappingProxyType({})
 _classes: dict[str, type[Calculator]] = {}
 _plug_ins: dict[str, EntryPoint] | None = None
 
@@ -30,42 +34,71 @@ def register_calculator(target: str) -> Callable[[C], C]: ...
 def register_calculator(target: C | str) -> C | Callable[[C], C]:
     """Make a calculator known to every graph: ``@register_calculator`` or ``@register_calculator("OtherName")``.
 
+    In a file of ``load_calculators``, such as the ``calculators.py`` of a model folder, it is known to the graphs there alone.
+
     Raises:
         AlreadyExistsError: another class has the name. The same definition again (a reloaded module) replaces the old one.
     """
+    code = folder_code_of(sys._getframe(1).f_globals.get("__name__", ""))
+    classes = _classes if code is None else code.calculators
     if isinstance(target, str):
-        return lambda cls: _register(target, cls)
-    return _register(getattr(target, "__name__", ""), target)
+        return lambda cls: _register(classes, target, cls)
+    return _register(classes, getattr(target, "__name__", ""), target)
 
 
-def _register(name: str, cls: C) -> C:
+def _register(classes: dict[str, type[Calculator]], name: str, cls: C) -> C:
     if not (isinstance(cls, type) and issubclass(cls, Calculator)):
         raise TypeError(f'register_calculator("{name}") takes a subclass of Calculator, not {cls!r}')
-    have = _classes.get(name)
+    have = classes.get(name)
     if have is not None and (have.__module__, have.__qualname__) != (cls.__module__, cls.__qualname__):
         raise GraphError(
             f'Calculator "{name}" is registered already, by {have.__module__}.{have.__qualname__}; '
             f"{cls.__module__}.{cls.__qualname__} needs another name",
             code=StatusCode.ALREADY_EXISTS,
         )
-    _classes[name] = cls
+    classes[name] = cls
     return cls
 
 
-def find_calculator(name: str, package: str = "", subgraphs: Iterable[str] = ()) -> type[Calculator]:
+def local_calculators(calculators: Mapping[str, type[Calculator]]) -> Mapping[str, type[Calculator]]:
+    """The calculators that one graph brings along, looked at.
+
+    Raises:
+        TypeError: it is no mapping of names to subclasses of Calculator.
+    """
+    if not isinstance(calculators, Mapping):
+        raise wrong_type("calculators has name -> class", calculators)
+    for name, cls in calculators.items():
+        check_name(name)
+        if not (isinstance(cls, type) and issubclass(cls, Calculator)):
+            raise TypeError(f'calculators["{name}"] is a subclass of Calculator, not {cls!r}')
+    return dict(calculators)
+
+
+def find_calculator(
+    name: str,
+    package: str = "",
+    subgraphs: Iterable[str] = (),
+    local: Mapping[str, type[Calculator]] = _NO_CALCULATORS,
+) -> type[Calculator]:
     """The class for a calculator name, looked up in the graph's package, then in each outer one, then globally.
 
     Args:
         name: as a node gives it.
         package: of the graph.
         subgraphs: names that a node might have meant as well.
+        local: calculators that the graph brings along; they win over those that are registered.
 
     Raises:
         GraphRuntimeError: nobody registered the name (NOT_FOUND), or the plug-in that has it cannot be imported
             (FAILED_PRECONDITION; the text carries its own traceback).
     """
     check_name(name)
-    for candidate in _candidates(name, package):
+    candidates = list(_candidates(name, package))
+    for candidate in candidates:
+        if candidate in local:
+            return local[candidate]
+    for candidate in candidates:
         cls = _classes.get(candidate)
         if cls is not None:
             return cls
@@ -73,7 +106,7 @@ def find_calculator(name: str, package: str = "", subgraphs: Iterable[str] = ())
         if plug_in is not None:
             return _load(candidate, plug_in)
     shown = name.removeprefix(".").replace(".", "::")
-    near = near_name(name, known_calculators(), "Calculator")
+    near = near_name(name, {*known_calculators(), *local}, "Calculator")
     meant = did_you_mean(name, subgraphs) if near is None else f'did you mean "{near}"?'
     hint = f"; {meant}" if meant else ""
     raise GraphError(

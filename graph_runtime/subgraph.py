@@ -22,10 +22,11 @@ Source: MediaPipe ``framework/subgraph.h``.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, overload
 
 from google.protobuf.message import Message
 
@@ -33,6 +34,7 @@ from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraph
 from graph_runtime.arguments import wrong_type
 from graph_runtime.config import GraphSource, Source, read_graph
 from graph_runtime.errors import GraphError, StatusCode, raise_together
+from graph_runtime.folder_code import folder_code_of
 from graph_runtime.options import find_options
 
 if TYPE_CHECKING:
@@ -101,12 +103,15 @@ def register_subgraph(target: str) -> Callable[[S], S]: ...
 def register_subgraph(target: S | str) -> S | Callable[[S], S]:
     """Make a Subgraph class known to every graph: ``@register_subgraph`` or ``@register_subgraph("OtherName")``.
 
+    In a file of ``load_calculators`` it is known to the graphs there alone, and so is what ``register_graph`` registers there.
+
     Raises:
         AlreadyExistsError: another subgraph has the name. The same definition again (a reloaded module) replaces the old one.
     """
+    definitions = _definitions_of(sys._getframe(1).f_globals)
     if isinstance(target, str):
-        return lambda cls: _register_class(target, cls)
-    return _register_class(getattr(target, "__name__", ""), target)
+        return lambda cls: _register_class(definitions, target, cls)
+    return _register_class(definitions, getattr(target, "__name__", ""), target)
 
 
 def register_graph(source: Source, *, name: str | None = None, file: str | None = None) -> str:
@@ -123,7 +128,7 @@ def register_graph(source: Source, *, name: str | None = None, file: str | None 
     """
     graph = read_graph(source, file=file)
     name = name or _type_of(graph)
-    _register(name, _labelled(graph, name))
+    _register(_definitions_of(sys._getframe(1).f_globals), name, _labelled(graph, name))
     return name
 
 
@@ -195,22 +200,28 @@ def _candidates(name: str, package: str) -> list[str]:
     return [".".join([*parts[:count], name]) for count in range(len(parts), -1, -1)]
 
 
-def _register_class(name: str, cls: S) -> S:
+def _definitions_of(caller: Mapping[str, Any]) -> dict[str, Definition]:
+    """Where what a module registers belongs: the globals of the module tell which."""
+    code = folder_code_of(caller.get("__name__", ""))
+    return _registered if code is None else code.subgraphs
+
+
+def _register_class(definitions: dict[str, Definition], name: str, cls: S) -> S:
     if not (isinstance(cls, type) and issubclass(cls, Subgraph)):
         raise TypeError(f'register_subgraph("{name}") takes a subclass of Subgraph, not {cls!r}')
-    _register(name, cls)
+    _register(definitions, name, cls)
     return cls
 
 
-def _register(name: str, definition: Definition) -> None:
-    have = _registered.get(name)
+def _register(definitions: dict[str, Definition], name: str, definition: Definition) -> None:
+    have = definitions.get(name)
     if have is not None and not _is_same(have, definition):
         raise GraphError(
             f'Subgraph "{name}" is registered already, by {_describe(have)}; {_describe(definition)} needs another name, '
             "or can be given to the one graph that needs it: Plan(..., subgraphs=[...])",
             code=StatusCode.ALREADY_EXISTS,
         )
-    _registered[name] = definition
+    definitions[name] = definition
 
 
 def _is_same(left: Definition, right: Definition) -> bool:

@@ -13,10 +13,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from graph_runtime.arguments import wrong_type
+from graph_runtime.calculator import Calculator
 from graph_runtime.config import parse_graph_config
 from graph_runtime.contract import split_key
 from graph_runtime.errors import GraphError, StatusCode
@@ -35,6 +36,7 @@ class CalculatorRunner:
     Args:
         node: the inside of a ``node { ... }`` in a graph, as text.
         bounds: whether outputs list empty packets for settled timestamps too.
+        calculators: as for Plan.
 
     Attributes:
         side_packets: tag, index or (tag, index) -> value, for the node's input side packets.
@@ -45,7 +47,9 @@ class CalculatorRunner:
         GraphError: the node is not valid.
     """
 
-    def __init__(self, node: str, *, bounds: bool = False) -> None:
+    def __init__(
+        self, node: str, *, bounds: bool = False, calculators: Mapping[str, type[Calculator]] | None = None
+    ) -> None:
         if not isinstance(node, str):
             raise wrong_type("the inside of a node { ... } is given as text", node)
         text = f"node {{{node}\n}}\n"  # its lines stay what they are
@@ -56,7 +60,7 @@ class CalculatorRunner:
         }
         graph = "".join(f'{field}: "{entry}"\n' for field, names in entries.items() for entry in names)
         self._maps = {field: TagMap([parse_tag_index_name(name) for name in names]) for field, names in entries.items()}
-        self.graph = CalculatorGraph(Plan(text + graph, file="<node>"))
+        self.graph = CalculatorGraph(Plan(text + graph, file="<node>", calculators=calculators))
         self._feeds: list[tuple[str, Packet | None]] = []
         self._outputs: dict[str, list[Packet]] = {name: [] for name in self._maps["output_stream"].names}
         self.side_packets: dict[PortKey, Any] = {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.arguments import check_name
+from graph_runtime.calculator import Calculator
 from graph_runtime.config import to_text
 from graph_runtime.contract import EXACT, ONE_OF, PortSpec
 from graph_runtime.errors import GraphError, GraphFileNotFoundError, StatusCode
@@ -101,6 +102,7 @@ def plan_from_keywords(
     validated_graph_config: ValidatedGraphConfig | None = None,
     executors: Iterable[str] = (),
     subgraphs: Subgraphs = (),
+    calculators: Mapping[str, type[Calculator]] | None = None,
     **unknown: Any,
 ) -> Plan:
     """The Plan for exactly one of the keywords.
@@ -121,11 +123,10 @@ def plan_from_keywords(
             raise TypeError(f"a ValidatedGraphConfig is needed, not {type(validated_graph_config).__name__}")
         return validated_graph_config.plan
     if binary_graph_path is not None:
-        return Plan(
-            _read_binary(Path(binary_graph_path)), file=str(binary_graph_path), executors=executors, subgraphs=subgraphs
-        )
+        source, file = _read_binary(Path(binary_graph_path)), str(binary_graph_path)
+        return Plan(source, file=file, executors=executors, subgraphs=subgraphs, calculators=calculators)
     assert graph_config is not None
-    return Plan(graph_config, executors=executors, subgraphs=subgraphs)
+    return Plan(graph_config, executors=executors, subgraphs=subgraphs, calculators=calculators)
 
 
 def _read_binary(path: Path) -> bytes:

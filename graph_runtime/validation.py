@@ -78,12 +78,14 @@ class Validator:
         given_executors: frozenset[str] = frozenset(),
         *,
         subgraphs: Mapping[str, Definition] | None = None,
+        calculators: Mapping[str, type[Calculator]] | None = None,
         outer: CalculatorGraphConfig.Node | None = None,
     ) -> None:
         self.source = source
         self.given_executors = given_executors
         self.causes: list[Exception] = []
         self.executors: dict[str, ExecutorPlan] = {}
+        self.calculators = calculators or {}
         self.subgraph_names = [*(subgraphs or {}), *known_subgraphs()]
         self.expansion = expand(source, subgraphs, outer)
         self.config = self.expansion.config
@@ -249,7 +251,9 @@ class Validator:
                     StatusCode.INTERNAL, *at, "node_options", position,
                 )  # fmt: skip
         try:
-            node.calculator = find_calculator(calculator, self.config.package, subgraphs=self.subgraph_names)
+            node.calculator = find_calculator(
+                calculator, self.config.package, subgraphs=self.subgraph_names, local=self.calculators
+            )
         except GraphError as error:
             report(error.message, error.code, *at, "calculator")
             return

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from calculators import check_resources, notes_on_resources
 from graph_runtime import GraphError, Plan, Problem, register_options
+from graph_runtime.folder_code import FolderCode
 from server.discovery import GRAPH_FILE, ServableSpec, graph_servable
 from server.graph_checks import graph_problems
 from server.graph_queue import read_graph_queue
-from server.graph_source import plan_servable, read_servable
+from server.graph_source import calculators_beside, plan_servable, read_servable
 from server.interface import http_gap, interface_of, no_nodes
 from server.repository import Scan, scan_config, scan_folder
 from server.settings import SettingsError
 from server.terminal import complain, say
 
 
-def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
+def check(paths: Sequence[Path], options_proto: Sequence[Path] = (), *, allow_python_nodes: bool = False) -> int:
     """Print every problem of every graph, one a line, or that a graph is ok; after it notes on what could be better.
+
+    Args:
+        paths: graph files, folders, config.json files.
+        options_proto: files with options messages.
+        allow_python_nodes: whether code of the graphs' folders may run.
 
     Returns:
         The exit code: 0 without problems (notes are none), 1 with some, of a config.json too, 2 if a path is not there or has no
@@ -50,7 +57,7 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
         say(line)
     correct = not problems
     for file, spec in {spec.shown_file: spec for spec in specs}.items():
-        found, remarks, plan = look_at(spec)
+        found, remarks, plan = look_at(spec, allow_python_nodes=allow_python_nodes)
         correct = correct and not found
         gap = None if plan is None else http_gap(interface_of(plan))
         ok = f"{file}: ok" if gap is None else f"{file}: ok; it {gap}"
@@ -60,12 +67,23 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = ()) -> int:
     return 0 if correct else 1
 
 
-def look_at(spec: ServableSpec) -> tuple[list[Problem], list[Problem], Plan | None]:
+def look_at(
+    spec: ServableSpec, *, allow_python_nodes: bool = False
+) -> tuple[list[Problem], list[Problem], Plan | None]:
     """The problems of a graph, notes on it, and its Plan if it has one."""
+    try:
+        own = calculators_beside(spec, allowed=allow_python_nodes)
+    except GraphError as error:  # without its calculators there would be more, none of them true
+        return _problems_in(error), [], None
+    with own or nullcontext():
+        return _look_at(spec, own)
+
+
+def _look_at(spec: ServableSpec, own: FolderCode | None) -> tuple[list[Problem], list[Problem], Plan | None]:
     found: list[Problem] = []
     plan = None
     try:
-        plan = plan_servable(spec)
+        plan = plan_servable(spec, own=own)
         found += [*no_nodes(plan), *plan.warnings]  # MediaPipe takes these; nobody means them
     except GraphError as error:
         found += _problems_in(error)

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from server import setting_values as read
 from server.configure_flags import CONFIGURE_HELP, add_configure_flags
 from server.export_flags import EXPORT_HELP, add_export_flags
-from server.flags import add_flag, typed
+from server.flags import add_flag, add_python_nodes_flag, allows_python_nodes, typed
 from server.foreign_flags import FOREIGN_FLAGS
 from server.pull_flags import PULL_HELP, SERVE_ALONE, add_pull_flags, add_serve_flags
 from server.settings import ENVIRONMENT_PREFIX, GROUPS, Settings, SettingsError
@@ -256,6 +256,7 @@ def _add_generate(commands: Any) -> None:
         parser, "--lora", dest="lora", metavar="ALIAS", help="draw with this adapter of the graph, or blend of adapters"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_python_nodes_flag(parser)
 
 
 def _add_check(commands: Any) -> None:
@@ -268,6 +269,7 @@ def _add_check(commands: Any) -> None:
         parser, "--options_proto", dest="options_proto", metavar=options_proto["metavar"],
         type=typed(options_proto["parse"]), action="extend", default=None, help=options_proto["help"],
     )  # fmt: skip
+    add_python_nodes_flag(parser)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -304,7 +306,12 @@ def _generate(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from server.check import check
 
-    return check(arguments.paths, arguments.options_proto or ())
+    try:
+        allowed = allows_python_nodes(arguments)
+    except SettingsError as error:
+        complain("check", str(error))
+        return 2
+    return check(arguments.paths, arguments.options_proto or (), allow_python_nodes=allowed)
 
 
 def _pull(arguments: argparse.Namespace) -> int:

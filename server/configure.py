@@ -23,6 +23,7 @@ from server.check import look_at
 from server.config_edit import add_to_config, remove_from_config
 from server.config_file import CONFIG_FILE
 from server.discovery import GRAPH_FILE, ServableSpec, classic_models, find_servables, models_dir, servable_in
+from server.flags import allows_python_nodes
 from server.hub import HubError
 from server.image_flags import given_flags, options_from
 from server.lora_download import fetch_loras
@@ -53,7 +54,12 @@ def configure(arguments: argparse.Namespace) -> int:
             )
             # Two at the same time: each one's changes are in the graph at the end.
             with locked_folder(arguments.path) if arguments.path.is_dir() else nullcontext():
-                lines = configure_folder(arguments.path, arguments, overwrite=arguments.overwrite)
+                lines = configure_folder(
+                    arguments.path,
+                    arguments,
+                    overwrite=arguments.overwrite,
+                    allow_python_nodes=allows_python_nodes(arguments),
+                )
             for line in lines:
                 say(line)
     except _UsageError as error:
@@ -98,6 +104,7 @@ def configure_folder(
     overwrite: bool = False,
     models_path: str = ".",
     loras: Sequence[LoraSource] | None = None,
+    allow_python_nodes: bool = False,
 ) -> list[str]:
     """Write the graph.pbtxt of a model folder, or change the one that is there; checked before it takes its place.
 
@@ -107,6 +114,7 @@ def configure_folder(
         overwrite: make a new one in any case.
         models_path: of a new one, as it is to be written.
         loras: as for ``options_from``; None to fetch those of the flag.
+        allow_python_nodes: whether code of the folder may run, to check the graph.
 
     Returns: what was done, and what could be better; a line each.
 
@@ -125,7 +133,7 @@ def configure_folder(
     except ValueError as error:
         raise ConfigureError(f"{file}: {error}" if updates else str(error)) from None
     spec = ServableSpec(folder.resolve().name, folder, file, 0, graph_text=text)
-    problems, notes, _ = look_at(spec)
+    problems, notes, _ = look_at(spec, allow_python_nodes=allow_python_nodes)
     if problems:
         # Their places are in a text that nobody will see.
         lines = [" ".join(str(replace(problem, place=None)).split()) for problem in problems]

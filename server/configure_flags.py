@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from server import setting_values as read
-from server.flags import add_flag, typed
+from server.flags import add_flag, add_python_nodes_flag, typed
 from server.image_flags import add_image_flags
 
 CONFIGURE_HELP: Final = """\
@@ -31,6 +31,7 @@ def add_configure_flags(parser: argparse.ArgumentParser) -> None:
     parser.usage = "graph-runtime configure PATH [FLAGS]"
     parser.add_argument("path", metavar="PATH", nargs="?", type=Path, help="the folder of the model")
     parser.add_argument("--overwrite", action="store_true", help="make a new graph.pbtxt, whatever the old one says")
+    add_python_nodes_flag(parser)
     lists = parser.add_argument_group("Lists")
     for name, what in (("add_to_config", "add the model to"), ("remove_from_config", "remove the model from")):
         add_flag(

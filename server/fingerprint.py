@@ -17,7 +17,9 @@ _PATH_OPTION: Final = re.compile(r"""\b\w*path\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)')
 _CACHE_DIR: Final = re.compile(r"""CACHE_DIR\\?["']\s*:\s*\\?["']([^"'\\\n]+)""")
 
 
-def fingerprint(text: str, settings: str, base_dir: Path, excluded: Collection[Path] = ()) -> str:
+def fingerprint(
+    text: str, settings: str, base_dir: Path, excluded: Collection[Path] = (), graph_dir: Path | None = None
+) -> str:
     """A digest of a graph's text, of its settings, and of path, size and date of every file that it may be loaded from.
 
     These files are: all in and below its folder, but for hidden ones, caches, unfinished downloads and folders with a graph.pbtxt
@@ -29,12 +31,14 @@ def fingerprint(text: str, settings: str, base_dir: Path, excluded: Collection[P
         settings: whatever else a change of has to be noticed.
         base_dir: the folder that relative paths in the graph start from.
         excluded: absolute paths of files and folders to leave out.
+        graph_dir: the folder of the graph's file, where that is another: with its subgraphs and its calculators.
     """
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape"))
     digest.update(b"\0" + settings.encode("utf-8", "surrogateescape"))
     left_out = {*excluded, *(_normal(Path(found)) for found in _CACHE_DIR.findall(text))}
-    for place in (base_dir, *outside_paths(text, base_dir)):
-        for entry in _stamps(place, left_out, top=base_dir):
+    tops = (base_dir,) if graph_dir in (None, base_dir) else (base_dir, graph_dir)
+    for place in (*tops, *outside_paths(text, base_dir)):
+        for entry in _stamps(place, left_out, tops):
             digest.update(os.fsencode(f"\0{entry}"))
     return digest.hexdigest()[:32]
 
@@ -51,7 +55,7 @@ def outside_paths(text: str, base_dir: Path) -> list[Path]:
     return [path for path in named_paths(text, base_dir) if not path.is_relative_to(folder)]
 
 
-def _stamps(place: Path, excluded: Collection[Path], top: Path) -> Iterator[str]:
+def _stamps(place: Path, excluded: Collection[Path], tops: Collection[Path | None]) -> Iterator[str]:
     """A line for each file: of ``place`` itself, or of those in and below it, in a fixed order."""
     pending = [place]
     entered: set[tuple[int, int]] = set()  # links may lead in a circle
@@ -65,7 +69,7 @@ def _stamps(place: Path, excluded: Collection[Path], top: Path) -> Iterator[str]
                 yield f"{path} {status.st_size} {status.st_mtime_ns}"
                 continue
             # A model folder is searched wholly; any other folder that an option names may be anything, such as /.
-            if path == place != top and not (path / MODEL_INDEX).is_file():
+            if path == place and path not in tops and not (path / MODEL_INDEX).is_file():
                 continue
             with os.scandir(path) as entries:
                 names = sorted((entry.name for entry in entries), reverse=True)

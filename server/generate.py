@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,8 +21,9 @@ from calculators import load_resources
 from calculators.http_payload import HttpPayload, Part, RequestError
 from calculators.image_gen.request import EDITS, GENERATIONS
 from graph_runtime import CalculatorGraph, GraphError, Packet
+from graph_runtime.folder_code import FolderCode
 from server.discovery import GRAPH_FILE, ServableSpec, graph_servable, models_dir, servable_in
-from server.graph_source import plan_servable, read_servable
+from server.graph_source import calculators_beside, plan_servable, read_servable
 from server.interface import http_ports, interface_of
 from server.refusal import refusal_in
 from server.repository import scan_folder
@@ -55,8 +56,10 @@ def generate(arguments: argparse.Namespace) -> int:
     """Make the pictures that the command line asks for; returns the exit code."""
     try:
         files = _files(arguments.output, arguments.count, arguments.overwrite)
-        spec = _choose(arguments.model, Settings.resolve(vars(arguments), os.environ).models)
-        answer = _run(spec, _request(spec.name, arguments))
+        settings = Settings.resolve(vars(arguments), os.environ)
+        spec = _choose(arguments.model, settings.models)
+        with calculators_beside(spec, allowed=settings.allow_python_nodes) or nullcontext() as own:
+            answer = _run(spec, _request(spec.name, arguments), own)
         pictures = answer["data"]
         if len(pictures) != len(files):
             return _fail(f"the model made {len(pictures)} pictures, not {len(files)}", 1)
@@ -161,8 +164,8 @@ def _request(model: str, arguments: argparse.Namespace) -> HttpPayload:
     return HttpPayload.multipart(EDITS, fields, files)
 
 
-def _run(spec: ServableSpec, request: HttpPayload) -> dict[str, Any]:
-    plan = plan_servable(spec)
+def _run(spec: ServableSpec, request: HttpPayload, own: FolderCode | None) -> dict[str, Any]:
+    plan = plan_servable(spec, own=own)
     interface = interface_of(plan)
     if not interface.makes_images:
         raise UsageError(

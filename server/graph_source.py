@@ -1,13 +1,17 @@
-"""The graph of a servable, read and planned: from its file or its generated text, with the subgraphs that lie beside the file."""
+"""The graph of a servable, read and planned: from its file or its generated text, with what lies beside the file: subgraphs, and
+calculators of its own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from graph_runtime import Plan
+from graph_runtime import Plan, load_calculators
 from graph_runtime.config import GraphSource, read_graph
+from graph_runtime.errors import Problem, StatusCode, raise_problems
+from graph_runtime.folder_code import CALCULATORS_FILE, FolderCode
 from server.discovery import ServableSpec
 
 _TYPE = re.compile(r"""^\s*type\s*:\s*(["'])([\w.]+)\1""", re.MULTILINE)
@@ -27,17 +31,47 @@ def read_servable(spec: ServableSpec, *, file: str | None = None, keep_problems:
     return read_graph(_graph(spec), file=file or str(spec.shown_file), keep_problems=keep_problems)
 
 
-def plan_servable(spec: ServableSpec, *, file: str | None = None) -> Plan:
+def calculators_beside(spec: ServableSpec, *, allowed: bool) -> FolderCode | None:
+    """The calculators of the ``calculators.py`` beside a graph's file, which is run; None where there is none.
+
+    Call it before the graph is read, whose options messages the file may bring, and close it when the graph is not used any more.
+
+    Args:
+        spec: the servable.
+        allowed: whether code of the folder may run (the setting ``allow_python_nodes``).
+
+    Raises:
+        GraphError: there is one and it may not run, or it raised.
+    """
+    file = None if spec.graph_file is None else spec.graph_file.parent / CALCULATORS_FILE
+    if file is None or not file.is_file():
+        return None
+    if not allowed:
+        # Not even where the graph may do without: what a name stands for must not depend on the flag.
+        raise_problems("", [Problem(
+            f"{CALCULATORS_FILE} beside the graph is not run: code of model folders is not allowed",
+            StatusCode.FAILED_PRECONDITION,
+            str(file),
+            hint="give --allow_python_nodes if you trust whoever can write to this folder, or remove the file",
+        )])  # fmt: skip
+    return load_calculators(file)
+
+
+def plan_servable(spec: ServableSpec, *, own: FolderCode | None = None, file: str | None = None) -> Plan:
     """The graph as a Plan.
 
     Args:
         spec, file: as for ``read_servable``.
+        own: what ``calculators_beside`` has found.
 
     Raises:
         GraphError: the graph, or a subgraph file that it uses, is not valid.
     """
-    subgraphs = {} if spec.graph_file is None else subgraphs_beside(spec.graph_file, spec.graph_text)
-    return Plan(_graph(spec), file=file or str(spec.shown_file), subgraphs=subgraphs)
+    subgraphs: dict[str, Any] = {} if own is None else dict(own.subgraphs)
+    if spec.graph_file is not None:
+        subgraphs.update(subgraphs_beside(spec.graph_file, spec.graph_text))
+    calculators = None if own is None else own.calculators
+    return Plan(_graph(spec), file=file or str(spec.shown_file), subgraphs=subgraphs, calculators=calculators)
 
 
 def subgraphs_beside(graph_file: Path, graph: str | None = None) -> Mapping[str, Path]:

@@ -11,14 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
-from calculators import Resources, load_resources
+from calculators import load_resources
 from calculators.image_gen.request_rules import ImageStore, RequestSettings
 from calculators.statistics import ImageStatistics
-from graph_runtime import Plan
 from graph_runtime.errors import raise_problems
+from graph_runtime.folder_code import FolderCode
 from server.arrival import too_late
 from server.backend import (
     Event,
@@ -37,7 +36,7 @@ from server.discovery import ServableSpec
 from server.fair_slots import FairSlots
 from server.graph_checks import graph_problems
 from server.graph_queue import read_graph_queue
-from server.graph_source import plan_servable, read_servable
+from server.graph_source import calculators_beside, plan_servable, read_servable
 from server.interface import interface_of, unservable
 from server.local_run import Loaded, LocalRun, run_at_once
 from server.settings import Settings
@@ -76,15 +75,13 @@ class LocalBackend:
         requests = RequestSettings(
             spec.model.quality, self._settings.max_upload_bytes, self._settings.max_upload_pixels, self._store
         )
-        plan, resources, bound = await in_thread(
-            f"load {spec.name}",
-            lambda: _load(spec, requests, self._settings.cache_dir),
-            undo=lambda made: made[1].close(),
+        loaded, limits = await in_thread(
+            f"load {spec.name}", lambda: _load(spec, requests, self._settings), undo=lambda made: made[0].close()
         )
-        runs, limits = _limits(spec, bound, resources.at_once, self._settings)
+        plan, resources = loaded.plan, loaded.resources
         interface = interface_of(plan, resources.side_packets)
         handle = Handle(spec.name, next(self._keys), interface, resources.aliases(), limits, plan.nonblocking)
-        self._loaded[handle.key] = Loaded(spec.name, plan, resources, runs)
+        self._loaded[handle.key] = loaded
         return handle
 
     def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
@@ -197,7 +194,7 @@ class LocalBackend:
         """Give the resources of a loaded graph back, once."""
         if key not in self._closing:
             loaded = self._loaded[key]
-            self._closing[key] = asyncio.create_task(in_thread(f"unload {loaded.name}", loaded.resources.close))
+            self._closing[key] = asyncio.create_task(in_thread(f"unload {loaded.name}", loaded.close))
         return self._closing[key]
 
     def stop(self, reason: str) -> None:
@@ -261,11 +258,23 @@ def _limits(spec: ServableSpec, bound: int | None, lanes: int | None, settings: 
     return runs, Limits(at_once, WAITING_FOR_EACH * at_once if size is None else size, timeout_s)
 
 
-def _load(spec: ServableSpec, requests: RequestSettings, cache_dir: Path | None) -> tuple[Plan, Resources, int | None]:
-    """The graph, what its nodes need, and how many of its runs may go on at the same time if the graph says so."""
+def _load(spec: ServableSpec, requests: RequestSettings, settings: Settings) -> tuple[Loaded, Limits]:
+    """The graph with what its nodes need, and what it can do."""
+    own = calculators_beside(spec, allowed=settings.allow_python_nodes)
+    try:
+        return _load_with(own, spec, requests, settings)
+    except BaseException:
+        if own is not None:
+            own.close()
+        raise
+
+
+def _load_with(
+    own: FolderCode | None, spec: ServableSpec, requests: RequestSettings, settings: Settings
+) -> tuple[Loaded, Limits]:
     # Places in error texts start at the model folder: clients see them, and need not know the rest of the path.
     label = f"{spec.name}/{spec.shown_file.name}"
-    plan = plan_servable(spec, file=label)
+    plan = plan_servable(spec, own=own, file=label)
     source = read_servable(spec, file=label)
     queue = read_graph_queue(source)
     problems = [*unservable(plan), *graph_problems(source), *queue.problems]
@@ -277,11 +286,12 @@ def _load(spec: ServableSpec, requests: RequestSettings, cache_dir: Path | None)
         spec.base_dir,
         lane="process",
         requests=requests,
-        cache_dir=cache_dir,
+        cache_dir=settings.cache_dir,
         lanes=spec.model.lanes,
         idle_unload_s=spec.model.idle_unload_s,
     )
-    return plan, resources, queue.bound
+    runs, limits = _limits(spec, queue.bound, resources.at_once, settings)
+    return Loaded(spec.name, plan, resources, runs, own), limits
 
 
 async def in_thread(name: str, work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from calculators import Resources
 from graph_runtime import CalculatorGraph, Packet, Plan
+from graph_runtime.folder_code import FolderCode
 from server.backend import Event, Refused, RunCancelledError, RunRequest
 from server.fair_slots import GroupSlots
 
@@ -18,10 +19,13 @@ from server.fair_slots import GroupSlots
 class Loaded:
     """A graph with its resources, and the runs that use them."""
 
-    def __init__(self, name: str, plan: Plan, resources: Resources, runs_at_once: int) -> None:
+    def __init__(
+        self, name: str, plan: Plan, resources: Resources, runs_at_once: int, own: FolderCode | None = None
+    ) -> None:
         self.name = name
         self.plan = plan
         self.resources = resources
+        self._own = own
         self.slots = asyncio.Semaphore(runs_at_once)
         self.runs: set[LocalRun] = set()
         self.idle = asyncio.Event()
@@ -37,6 +41,12 @@ class Loaded:
         self.runs.discard(run)
         if not self.runs:
             self.idle.set()
+
+    def close(self) -> None:
+        """Give back what was loaded, and forget the calculators of its folder."""
+        self.resources.close()
+        if self._own is not None:
+            self._own.close()
 
 
 def drive(

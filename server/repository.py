@@ -115,9 +115,10 @@ class Repository:
         scan = replace(scan, specs=tuple(self._complete(spec, config) for spec in scan.specs))
         outside = [path for spec in scan.specs for path in outside_paths(text_of(spec), spec.base_dir)]
         folders = [
-            spec.base_dir
+            folder
             for spec in scan.specs
-            if self._folder is None or not spec.base_dir.is_relative_to(self._folder)
+            for folder in (spec.base_dir, *((spec.graph_file.parent,) if spec.graph_file else ()))
+            if self._folder is None or not folder.is_relative_to(self._folder)
         ]
         self._outside = tuple(dict.fromkeys([*folders, *outside]))
         if not quiet:
@@ -141,7 +142,9 @@ class Repository:
         model = config.of(spec.name)
         others = (self._settings.cache_dir, self._settings.image_store, spec.graph_file)
         excluded = [path.absolute() for path in others if path is not None]
-        return replace(spec, model=model, fingerprint=fingerprint(text_of(spec), repr(model), spec.base_dir, excluded))
+        graph_dir = None if spec.graph_file is None else spec.graph_file.parent
+        found = fingerprint(text_of(spec), repr(model), spec.base_dir, excluded, graph_dir)
+        return replace(spec, model=model, fingerprint=found)
 
 
 def scan_folder(folder: Path) -> Scan:

@@ -123,6 +123,16 @@ class Settings:
             MODELS,
         ),
     )
+    allow_python_nodes: bool = field(
+        default=False,
+        metadata=_about(
+            "whether Python files in a model's folder may run: calculators.py beside a graph, and the handlers of "
+            "PythonExecutorCalculator; they can do all that the server can",
+            read.boolean,
+            "true|false",
+            MODELS,
+        ),
+    )
     file_system_poll_wait_seconds: float = field(
         default=1.0,
         metadata=_about(

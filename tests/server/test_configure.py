@@ -108,7 +108,7 @@ def test_another_configure_waits_while_a_graph_is_changed(
 ) -> None:
     others: list[Thread] = []
 
-    def look_and_disturb(spec: ServableSpec) -> Any:
+    def look_and_disturb(spec: ServableSpec, **given: bool) -> Any:
         if not others:
             others.append(Thread(target=main, args=(["configure", "painter", "--num_streams", "2"],)))
             others[0].start()
@@ -118,7 +118,7 @@ def test_another_configure_waits_while_a_graph_is_changed(
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 finally:
                     os.close(descriptor)
-        return look_at(spec)
+        return look_at(spec, **given)
 
     monkeypatch.setattr("server.configure.look_at", look_and_disturb)
     assert run(capsys, "painter", "--max_num_inference_steps", "9")[0] == 0
