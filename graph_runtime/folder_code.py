@@ -66,9 +66,7 @@ class FolderCode:
         """
         path = self.folder / file
         if not path.is_file():
-            raise GraphFileNotFoundError(
-                f"{path}: there is no such file", code=StatusCode.NOT_FOUND, place=str(path)
-            )
+            raise GraphFileNotFoundError(f"{path}: there is no such file", code=StatusCode.NOT_FOUND, place=str(path))
         with self.blaming(path):
             return import_module(f"{self._name}.{path.stem}")
 
