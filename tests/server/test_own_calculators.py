@@ -192,6 +192,6 @@ def test_check_runs_the_file_with_the_flag_and_says_so_without_it(
     monkeypatch.setenv("GRAPH_RUNTIME_ALLOW_PYTHON_NODES", "maybe")
     assert main(["check", str(folder)]) == 2
     assert "GRAPH_RUNTIME_ALLOW_PYTHON_NODES" in capsys.readouterr().err
-    (folder / "calculators.py").write_text(SAY.replace("class Say", "class Sya"))
+    (folder / "calculators.py").write_text(SAY.replace("class Say", "class Sayy"))
     assert main(["check", str(folder), "--allow-python-nodes"]) == 1
-    assert 'did you mean "SyaCalculator"?' in capsys.readouterr().out
+    assert 'did you mean "SayyCalculator"?' in capsys.readouterr().out
