@@ -13,8 +13,10 @@ export function facts(entry) {
     ["Size", entry.size?.replace("x", " × ")],
     ["Steps", entry.steps],
     ["Guidance", settings.guidance_scale],
-    ["Strength", entry.kind === "text_to_image" ? "" : settings.strength],
-    ["Made from", { image_to_image: "a picture", inpainting: "a picture and a mask" }[entry.kind]],
+    ["Strength", entry.edit && settings.strength],
+    ["Made from", entry.edit && (entry.edit.mask === null ? entry.edit.name : `${entry.edit.name}, and a mask`)],
+    ["Changed nothing", entry.ignored.join(", ")],
+    ["Took", `${(entry.took / 1000).toFixed(1)} s`],
     ["When", new Date(entry.when).toLocaleString()],
   ].filter(([, value]) => value);
 }
@@ -29,8 +31,7 @@ export function fileName(entry) {
 /**
  * The buttons for a picture.
  *
- * url: where the browser has the picture. act: {startFrom(entry), repeat(entry), say(text)} and, for more buttons, open(entry) and
- * forget(entry).
+ * url: where the browser has the picture. act: {startFrom(entry), repeat(entry), say(text)} and, for one more button, forget(entry).
  */
 export function actions(entry, url, act) {
   const download = Object.assign(document.createElement("a"), { className: "button", href: url, download: fileName(entry), textContent: "Download" });
@@ -48,7 +49,6 @@ export function actions(entry, url, act) {
     button.textContent = copied ? "Copied" : entry.seed;
     setTimeout(() => { button.textContent = "Copy seed"; }, 2000);
   });
-  if (act.open) add("Enlarge", () => act.open(entry));
   if (act.forget) add("Forget", () => act.forget(entry));
   return made;
 }

@@ -10,7 +10,8 @@ let database = null;
 /**
  * All entries, newest first.
  *
- * An entry is {id, when, kind, settings, seed, size, steps, blob}: when in milliseconds since 1970, settings as readSettings() gives them.
+ * An entry is {id, when, took, settings, edit, seed, size, steps, blob}: when and took in milliseconds, settings as readSettings() gives
+ * them, edit as watchPicture().edit() does.
  */
 export async function entries() {
   const store = await open("readonly");
@@ -23,12 +24,15 @@ export async function add(entry) {
   const store = await open("readwrite");
   if (store === null) return addToMemory(entry);
   try {
-    const id = await result(store.add(entry));
-    const keys = await result(store.getAllKeys());
-    for (const old of keys.slice(0, Math.max(0, keys.length - MOST))) store.delete(old);
-    return { ...entry, id };
+    return await addTo(store, entry, MOST);
   } catch {
-    memory ??= (await entries()).reverse(); // the disk is full, say: from now on nothing more is written
+    // There is no room, say: once more with half of what there is; then from now on nothing more is written.
+  }
+  try {
+    await keepNewest(await open("readwrite"), MOST / 2);
+    return await addTo(await open("readwrite"), entry, MOST);
+  } catch {
+    memory ??= (await entries()).reverse();
     return addToMemory(entry);
   }
 }
@@ -45,6 +49,17 @@ export async function clear() {
   const store = await open("readwrite");
   memory = memory === null ? null : [];
   if (store !== null) await result(store.clear());
+}
+
+async function addTo(store, entry, most) {
+  const id = await result(store.add(entry));
+  await keepNewest(store, most);
+  return { ...entry, id };
+}
+
+async function keepNewest(store, most) {
+  const keys = await result(store.getAllKeys());
+  for (const old of keys.slice(0, Math.max(0, keys.length - most))) store.delete(old);
 }
 
 function addToMemory(entry) {

@@ -20,6 +20,10 @@ const PAINT = {
     context.globalCompositeOperation = erase ? "destination-out" : "source-over";
     context.fillRect(left, top, width, height);
   },
+  stamp(context, { drawn }) {
+    context.globalCompositeOperation = "source-over";
+    context.drawImage(drawn, 0, 0, context.canvas.width, context.canvas.height);
+  },
   invert(context) {
     context.globalCompositeOperation = "source-out";
     context.fillRect(0, 0, context.canvas.width, context.canvas.height);
@@ -152,6 +156,20 @@ export function makeMask(canvas, brush, { changed, say }) {
     box(left, top, right, bottom) {
       const [x, y] = [left * canvas.width / 100, top * canvas.height / 100];
       add({ kind: "box", erase: erasing, left: x, top: y, width: right * canvas.width / 100 - x, height: bottom * canvas.height / 100 - y });
+    },
+    /** Paint what is white in a picture, such as one that blob() gave. */
+    async load(blob) {
+      const bitmap = await createImageBitmap(blob);
+      const drawn = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
+      const pen = drawn.getContext("2d");
+      pen.drawImage(bitmap, 0, 0);
+      const pixels = pen.getImageData(0, 0, drawn.width, drawn.height);
+      for (let place = 0; place < pixels.data.length; place += 4) pixels.data[place + 3] = pixels.data[place];
+      pen.putImageData(pixels, 0, 0);
+      pen.globalCompositeOperation = "source-in";
+      pen.fillStyle = COLOUR;
+      pen.fillRect(0, 0, drawn.width, drawn.height);
+      add({ kind: "stamp", drawn });
     },
     /** Whether strokes erase from now on. */
     erase(wanted) {

@@ -21,7 +21,7 @@ function describe(listed) {
     reason: listed.reason ?? null,
     // Of a model that is not loaded nobody knows; it is shown, with its reason, rather than missed.
     makesImages: told.makes_images !== false,
-    tasks: told.tasks ?? ["text_to_image"],
+    tasks: told.tasks ?? ["text_to_image", "image_to_image", "inpainting"],
     defaultSize: told.default_size ?? null,
     sizes: told.sizes ?? null,
     maxSize: told.max_size ?? null,

@@ -10,7 +10,7 @@ const part = (id) => document.getElementById(id);
  * Watch for pictures.
  *
  * changed(): there is another picture, or none. refuse(message): a file that is no picture. say(text): for those who do not see it.
- * Returns {use(blob, name), remove(), edit(), present, paints(possible)}: edit() resolves to {file, name, mask}, or null.
+ * Returns {use(blob, name), remove(), edit(), restore(edit), present, paints(possible)}: edit() resolves to {file, name, mask}, or null.
  */
 export function watchPicture({ changed, refuse, say }) {
   let current = null;
@@ -94,6 +94,11 @@ export function watchPicture({ changed, refuse, say }) {
   return {
     use,
     remove,
+    /** Show what edit() gave once more. */
+    async restore(edit) {
+      await use(edit.file, edit.name);
+      if (edit.mask !== null) await mask.load(edit.mask);
+    },
     get present() { return current !== null; },
     /** Whether the model draws into masks: else there are no tools for one. */
     paints(possible) {

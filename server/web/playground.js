@@ -10,6 +10,7 @@ import { draw } from "./request.js";
 import * as results from "./results.js";
 
 const LOOK_AGAIN_MS = 3000;
+const ONE_COLUMN = matchMedia("(max-width: 60rem)"); // as in playground.css
 const EXAMPLE = "a red circle on a blue background";
 
 const part = (id) => document.getElementById(id);
@@ -80,7 +81,10 @@ part("form").addEventListener("submit", (event) => {
 });
 
 async function generate() {
-  if (running !== null) return;
+  if (running !== null) {
+    say("A request is running; Escape cancels it.");
+    return;
+  }
   clearFaults();
   takeProblemAway();
   const fault = missing();
@@ -93,36 +97,44 @@ async function generate() {
   running = { cancel() {} }; // while the mask becomes a file
   showRunning(true);
   const edit = await picture.edit();
-  const kind = edit === null ? "text_to_image" : edit.mask === null ? "image_to_image" : "inpainting";
+  const began = performance.now();
   results.begin(Number(settings.n) || 1, settings.size || (edit === null ? chosen()?.defaultSize : ""), settings.prompt);
   say("The request is sent.");
+  if (ONE_COLUMN.matches) part("result").scrollIntoView({ block: "nearest" });
   const seeds = [];
   running = draw(settings, edit, {
     partial: results.showPartial,
     progress: (told) => showProgress(told, say),
     async completed(index, drawn) {
       seeds.push(drawn.seed);
-      const entry = { when: Date.now(), kind, settings, ...drawn };
-      results.showDone(index, entry, { ...act, open: () => gallery.open(kept) });
-      const kept = await gallery.add(entry);
+      const entry = { when: Date.now(), took: performance.now() - began, settings, edit, ...drawn };
+      let kept = null;
+      results.showDone(index, entry, act, () => { if (kept !== null) gallery.open(kept); });
+      kept = await gallery.add(entry);
     },
   });
+  let why = "";
   try {
     await running.done;
     say(seeds.length === 1 ? `The picture is there. Its seed is ${seeds[0]}.` : `${seeds.length} pictures are there.`);
   } catch (error) {
-    failed(error);
+    why = failed(error);
   } finally {
     running = null;
-    results.end();
+    results.end(why);
     showRunning(false);
   }
 }
 
+/** Tell what went wrong; returns what to say in the place of the picture. */
 function failed(error) {
-  if (error.name === "AbortError") say("Cancelled.");
-  else if (!markFault(error.param, error.message)) showProblem(error, "Try again", generate);
-  else showProblem(error);
+  if (error.name === "AbortError") {
+    say("Cancelled.");
+    return "Cancelled.";
+  }
+  if (markFault(error.param, error.message)) showProblem(error);
+  else showProblem(error, "Try again", generate);
+  return "";
 }
 
 function showRunning(runs) {
@@ -149,8 +161,10 @@ async function startFrom(entry) {
   part("remove").focus({ preventScroll: true });
 }
 
-function repeat(entry) {
+async function repeat(entry) {
   const { model, ...settings } = entry.settings;
+  if (entry.edit !== null) await picture.restore(entry.edit);
+  else if (picture.present) picture.remove();
   if (models.some(({ name, usable }) => name === model && usable)) part("model").value = model;
   showHint(part("model-hint"), chosen(), models);
   fillSettings({ ...settings, rng_seed: entry.seed, n: "1" }, chosen(), picture.present);

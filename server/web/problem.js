@@ -22,7 +22,7 @@ export function showProblem(error, text, again) {
     box.append(line);
   }
   place.replaceChildren(box);
-  place.scrollIntoView({ block: "nearest" });
+  if (again) place.scrollIntoView({ block: "nearest" }); // else the field that it is about has the focus
 }
 
 /** No error any more. */

@@ -4,7 +4,7 @@ import { actions } from "./actions.js";
 
 const place = document.getElementById("results");
 
-let shown = []; // one for each picture: {figure, image, url}
+let shown = []; // one for each picture: {figure, opener, image, url}
 
 /** Make room for the pictures of a request. size: "WxH", or "" where nobody knows yet. */
 export function begin(count, size, prompt) {
@@ -14,11 +14,12 @@ export function begin(count, size, prompt) {
     const figure = Object.assign(document.createElement("figure"), { className: "result waiting" });
     const image = document.createElement("img");
     image.alt = count > 1 ? `${prompt}, picture ${index + 1} of ${count}` : prompt;
-    image.hidden = true;
+    const opener = Object.assign(document.createElement("button"), { type: "button", className: "opener", hidden: true, disabled: true });
+    opener.append(image);
     const blank = Object.assign(document.createElement("div"), { className: "blank" });
     blank.style.aspectRatio = size ? size.replace("x", " / ") : "1";
-    figure.append(image, blank);
-    return { figure, image, url: null };
+    figure.append(opener, blank);
+    return { figure, opener, image, url: null };
   });
   place.classList.toggle("several", count > 1);
   place.replaceChildren(...shown.map(({ figure }) => figure));
@@ -30,22 +31,30 @@ export function showPartial(index, blob) {
   if (shown[index]) show(shown[index], blob);
 }
 
-/** Show a picture that is done, with what can be done with it. */
-export function showDone(index, entry, act) {
+/** Show a picture that is done, with what can be done with it; open() shows it large. */
+export function showDone(index, entry, act, open) {
   const room = shown[index];
   if (!room) return;
   show(room, entry.blob);
   room.figure.className = "result";
+  room.opener.disabled = false;
+  room.opener.title = "Enlarge";
+  room.opener.addEventListener("click", open);
   const caption = document.createElement("figcaption");
-  const seed = Object.assign(document.createElement("p"), { className: "seed", textContent: `Seed ${entry.seed}` });
+  const seed = Object.assign(document.createElement("p"), { className: "seed", textContent: told(entry) });
   const buttons = Object.assign(document.createElement("div"), { className: "buttons" });
   buttons.append(...actions(entry, room.url, act));
   caption.append(seed, buttons);
   room.figure.append(caption);
 }
 
+function told({ seed, size, steps, took, ignored }) {
+  const words = [`Seed ${seed}`, size.replace("x", " × "), `${steps} steps`, `${(took / 1000).toFixed(1)} s`];
+  return words.join(" · ") + (ignored.length ? `. Changed nothing: ${ignored.join(", ")}` : "");
+}
+
 /** The request is over: what is not done will not be; partial pictures stay, so that one sees what there was. */
-export function end() {
+export function end(why) {
   place.setAttribute("aria-busy", "false");
   for (const room of shown.filter(({ figure }) => figure.classList.contains("waiting"))) {
     if (room.url === null) room.figure.remove();
@@ -54,6 +63,7 @@ export function end() {
       room.figure.append(Object.assign(document.createElement("figcaption"), { textContent: "Not finished" }));
     }
   }
+  document.getElementById("empty-text").textContent = why || "Your picture appears here.";
   document.getElementById("empty").hidden = place.childElementCount > 0;
 }
 
@@ -61,7 +71,7 @@ function show(room, blob) {
   const before = room.url;
   room.url = URL.createObjectURL(blob);
   room.image.src = room.url;
-  room.image.hidden = false;
+  room.opener.hidden = false;
   room.figure.querySelector(".blank")?.remove();
   if (before !== null) URL.revokeObjectURL(before);
 }
