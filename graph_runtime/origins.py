@@ -24,6 +24,11 @@ class Use:
     origin: Origin
     key: tuple[object, ...]
 
+    @property
+    def prefix(self) -> str:
+        """What is put before the names of all that comes in the node's place, but for its ports."""
+        return self.node.lower().translate(str.maketrans(". :", "___")) + "__"
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

@@ -17,6 +17,7 @@ from graph_runtime.config import find_options, read_graph
 from graph_runtime.contract import CalculatorContract, PortSpec, Service
 from graph_runtime.errors import GraphError, Problem, raise_together
 from graph_runtime.executors import ExecutorPlan
+from graph_runtime.origins import Origin
 from graph_runtime.packet import Packet
 from graph_runtime.port_types import type_check
 from graph_runtime.registry import local_calculators
@@ -95,6 +96,7 @@ class Plan:
     Attributes:
         config: the CalculatorGraphConfig, nodes in the order in which they run.
         nodes, streams: the compiled parts.
+        origins: where each node was written.
         has_sources: whether any node is a source.
         graph_inputs, graph_outputs: ``(tag, index, name)`` of the graph's own streams.
         executors: name -> how its nodes are run; "" is the default executor.
@@ -112,13 +114,14 @@ class Plan:
 
     __slots__ = (
         "ancestors", "config", "executors", "file", "graph_inputs", "graph_outputs", "graph_side_packets", "has_sources",
-        "max_queue_size", "nodes", "produced_side_packets", "required_side_packets", "services", "slow_nodes", "stream_ids",
-        "streams", "trace_capacity", "warnings",
+        "max_queue_size", "nodes", "origins", "produced_side_packets", "required_side_packets", "services", "slow_nodes",
+        "stream_ids", "streams", "trace_capacity", "warnings",
     )  # fmt: skip
 
     config: CalculatorGraphConfig
     file: str | None
     nodes: tuple[NodePlan, ...]
+    origins: tuple[Origin, ...]
     has_sources: bool
     streams: tuple[StreamPlan, ...]
     stream_ids: dict[str, int]
@@ -191,6 +194,7 @@ class Plan:
         )
         self.stream_ids = ids
         self.nodes = tuple(_node_plan(position, node, ids) for position, node in enumerate(graph.nodes))
+        self.origins = tuple(graph.expansion.origin("node", node.position) for node in graph.nodes)
         self.has_sources = any(node.is_source for node in self.nodes)
         self.graph_inputs = _ports_of(graph.graph_maps["input_stream"])
         self.graph_outputs = _ports_of(graph.graph_maps["output_stream"])

@@ -74,8 +74,11 @@ class Expansion:
 
     def place(self, *path: str | int) -> str:
         """``file:line:column`` of a field of ``config``, in the text that it comes from."""
-        origin = self.origins.get(path[:2])
-        return self.top.place(*path) if origin is None else origin.place(*path[2:])
+        return self.top.place(*path) if len(path) < 2 else self.origin(*path[:2]).place(*path[2:])
+
+    def origin(self, *path: str | int) -> Origin:
+        """Where a node, a packet generator or a status handler of ``config`` was written."""
+        return self.origins.get(path) or Origin(self.top.positions, path)
 
     def note(self, path: FieldPath, hint: str | None) -> str | None:
         """A hint, and which subgraph nodes a part of ``config`` comes from."""
@@ -226,7 +229,7 @@ class _Expander:
         config.CopyFrom(graph.config)
         has_place = bool(graph.positions.line_starts) or graph.file is not None
         inside = Origin(graph.positions if has_place else None, use=use)
-        prefix = node_name.lower().translate(str.maketrans(". :", "___")) + "__"
+        prefix = use.prefix
         names = [prefix + name for name in canonical_names(config.node)]
         if config.package == self.config.package:
             config.ClearField("package")  # of no effect either, but it does no harm
