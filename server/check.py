@@ -42,7 +42,7 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = (), *, allow_py
     notes: list[str] = []
     for path in paths:
         try:
-            scan = _scan(path)
+            scan = scan_path(path)
         except SettingsError as error:
             problems.append(str(error))
             continue
@@ -61,8 +61,8 @@ def check(paths: Sequence[Path], options_proto: Sequence[Path] = (), *, allow_py
         correct = correct and not found
         gap = None if plan is None else http_gap(interface_of(plan))
         ok = f"{file}: ok" if gap is None else f"{file}: ok; it {gap}"
-        say("\n".join(_lines(found, file)) or ok)
-        for note in _lines(remarks, file):
+        say("\n".join(problem_lines(found, file)) or ok)
+        for note in problem_lines(remarks, file):
             say(f"note: {note}")
     return 0 if correct else 1
 
@@ -74,7 +74,7 @@ def look_at(
     try:
         own = calculators_beside(spec, allowed=allow_python_nodes)
     except GraphError as error:  # without its calculators there would be more, none of them true
-        return _problems_in(error), [], None
+        return problems_in(error), [], None
     with own or nullcontext():
         return _look_at(spec, own)
 
@@ -86,7 +86,7 @@ def _look_at(spec: ServableSpec, own: FolderCode | None) -> tuple[list[Problem],
         plan = plan_servable(spec, own=own)
         found += [*no_nodes(plan), *plan.warnings]  # MediaPipe takes these; nobody means them
     except GraphError as error:
-        found += _problems_in(error)
+        found += problems_in(error)
     try:
         source = read_servable(spec, keep_problems=True)
     except GraphError:  # so broken that the Plan has told all that there is to tell
@@ -96,11 +96,12 @@ def _look_at(spec: ServableSpec, own: FolderCode | None) -> tuple[list[Problem],
     return list(dict.fromkeys(found)), [*queue.warnings, *notes_on_resources(source, spec.base_dir)], plan
 
 
-def _problems_in(error: GraphError) -> list[Problem]:
+def problems_in(error: GraphError) -> list[Problem]:
+    """What an error lists, or the error itself as a problem."""
     return list(error.problems) or [Problem(error.message, error.code, error.place, error.node)]
 
 
-def _scan(path: Path) -> Scan:
+def scan_path(path: Path) -> Scan:
     """What there is to check: a graph file, what a config.json lists, or what is in and below a folder.
 
     Raises:
@@ -111,7 +112,8 @@ def _scan(path: Path) -> Scan:
     return scan_config(path) if path.suffix == ".json" else Scan((graph_servable(path.name, path),))
 
 
-def _lines(problems: Sequence[Problem], graph_file: Path) -> Iterator[str]:
+def problem_lines(problems: Sequence[Problem], graph_file: Path) -> Iterator[str]:
+    """Problems as they are printed: a line each, the place first."""
     for problem in problems:
         text = " ".join(str(problem).split())  # one line each, whatever a plug-in wrote
         yield text if problem.place is not None else f"{graph_file}: {text}"

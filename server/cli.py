@@ -1,4 +1,4 @@
-"""The command ``graph-runtime``: serve, generate, check, pull, export, configure.
+"""The command ``graph-runtime``: serve, generate, check, draw, pull, export, configure.
 
 Each command imports what it needs when it runs: ``--help`` and ``check`` load neither aiohttp nor openvino nor numpy.
 Exit codes: 0 all is well; 1 it failed, or a problem was found; 2 the command line is wrong; 130 interrupted.
@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from server import setting_values as read
 from server.configure_flags import CONFIGURE_HELP, add_configure_flags
+from server.draw_flags import DRAW_HELP, add_draw_flags
 from server.export_flags import EXPORT_HELP, add_export_flags
 from server.flags import add_flag, add_python_nodes_flag, allows_python_nodes, typed
 from server.foreign_flags import FOREIGN_FLAGS
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_generate(commands)
     _add_check(commands)
+    add_draw_flags(_add_command(commands, "draw", "draw a graph as SVG, Mermaid or DOT", DRAW_HELP, _draw))
     add_pull_flags(_add_command(commands, "pull", "fetch an image model from the Hugging Face hub", PULL_HELP, _pull))
     brief = "turn a diffusers pipeline into a model in OpenVINO format"
     add_export_flags(_add_command(commands, "export", brief, EXPORT_HELP, _export))
@@ -312,6 +314,12 @@ def _check(arguments: argparse.Namespace) -> int:
         complain("check", str(error))
         return 2
     return check(arguments.paths, arguments.options_proto or (), allow_python_nodes=allowed)
+
+
+def _draw(arguments: argparse.Namespace) -> int:
+    from server.draw import draw
+
+    return draw(arguments)
 
 
 def _pull(arguments: argparse.Namespace) -> int:

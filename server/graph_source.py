@@ -67,11 +67,17 @@ def plan_servable(spec: ServableSpec, *, own: FolderCode | None = None, file: st
     Raises:
         GraphError: the graph, or a subgraph file that it uses, is not valid.
     """
+    calculators = None if own is None else own.calculators
+    subgraphs = subgraphs_of(spec, own)
+    return Plan(_graph(spec), file=file or str(spec.shown_file), subgraphs=subgraphs, calculators=calculators)
+
+
+def subgraphs_of(spec: ServableSpec, own: FolderCode | None = None) -> Mapping[str, Any]:
+    """The subgraphs that a servable's graph can use beside those that are registered: type -> file, or what ``own`` has."""
     subgraphs: dict[str, Any] = {} if own is None else dict(own.subgraphs)
     if spec.graph_file is not None:
         subgraphs.update(subgraphs_beside(spec.graph_file, spec.graph_text))
-    calculators = None if own is None else own.calculators
-    return Plan(_graph(spec), file=file or str(spec.shown_file), subgraphs=subgraphs, calculators=calculators)
+    return subgraphs
 
 
 def subgraphs_beside(graph_file: Path, graph: str | None = None) -> Mapping[str, Path]:

@@ -60,6 +60,6 @@ def _text(*lines: str) -> str:
 
 
 def _character(character: str) -> str:
-    if character.isalnum() or character in " _.,:-":
+    if character.isalnum() or character in " _:":  # others may mean something: "1. " is a list
         return character
     return f"#{ord(character)};" if character.isprintable() else " "
