@@ -60,8 +60,8 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         settings: all that can be set.
         clock: for deadlines, keep-alive lines and the time that pictures are kept; the system's unless given.
 
-    Raises (at start):
-        OSError: the model folder is not there, or is no folder.
+    Raises:
+        OSError: when the application starts, as all of these: the model folder is not there, or is no folder.
         GraphError: a file of ``options_proto`` cannot be used.
         SettingsError: the model folder's config.json says something that cannot be, the API key cannot be used, the folder for
             pictures cannot be written to, or settings do not go together.
