@@ -25,22 +25,8 @@ extensions = [
 exclude_patterns = ["_build", "_templates"]
 root_doc = "index"
 nitpicky = True
-nitpick_ignore_regex = [
-    # Types in signatures that are described elsewhere, and type variables. What docstrings name has to be here.
-    (
-        "py:class",
-        r"(collections|os|pathlib|google|aiohttp|numpy|concurrent|contextlib|asyncio)\..*|NDArray|ArrayLike|tuple\[.*",
-    ),
-    (
-        "py:class",
-        r"graph_runtime\.(tags\.TagMap|contract\.Service|executors\.ExecutorPlan)|(graph_runtime\.config\.)?GraphSource",
-    ),
-    (
-        "py:class",
-        r"server\.clock\.Clock|calculators\.statistics\.ImageStatistics|Supervision|RequestSettings|LoadedModels|None\.Node|Run",
-    ),
-    ("py:(class|obj)", r"(graph_runtime|calculators|server)\.[\w.]+\.[A-Z]"),
-]
+# Types in signatures may be internal, or of other packages; methods, functions and the like that a docstring names have to be here.
+nitpick_ignore_regex = [("py:class", ".*"), ("py:obj", r".*\.[A-Z]")]
 
 myst_heading_anchors = 4
 smartquotes = False  # code, and flags with two dashes, stay what they are
