@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from calculators.http_payload import RequestError
+from calculators.image_gen.abilities import ImageAbilities
 from calculators.statistics import ImageStatistics
 from server.discovery import ServableSpec
 from server.interface import GraphInterface
@@ -50,6 +51,8 @@ class Handle:
     limits: Limits = field(default_factory=Limits)
     nonblocking: bool = False
     """Whether its runs take microseconds and wait for nothing, so that they can be made at once (``Plan.nonblocking``)."""
+    images: ImageAbilities | None = None
+    """What can be asked of its (first) image model; None for a graph that has none."""
 
 
 class RunRequest(NamedTuple):

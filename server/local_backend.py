@@ -14,6 +14,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from calculators import load_resources
+from calculators.image_gen.abilities import ImageAbilities
+from calculators.image_gen.calculator import SIDE_PACKET
 from calculators.image_gen.request_rules import ImageStore, RequestSettings
 from calculators.statistics import ImageStatistics
 from graph_runtime.errors import raise_problems
@@ -80,7 +82,17 @@ class LocalBackend:
         )
         plan, resources = loaded.plan, loaded.resources
         interface = interface_of(plan, resources.side_packets)
-        handle = Handle(spec.name, next(self._keys), interface, resources.aliases(), limits, plan.nonblocking)
+        handle = Handle(
+            spec.name,
+            next(self._keys),
+            interface,
+            resources.aliases(),
+            limits,
+            plan.nonblocking,
+            next(
+                (ImageAbilities.of(each.rules) for each in resources.side_packets.get(SIDE_PACKET, {}).values()), None
+            ),
+        )
         self._loaded[handle.key] = loaded
         return handle
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -82,8 +85,8 @@ async def refuse_empty_id(request: web.Request) -> web.StreamResponse:
     )
 
 
-def _model(servables: Servables, servable: Servable, name: str) -> dict[str, str | int]:
-    described: dict[str, str | int] = {
+def _model(servables: Servables, servable: Servable, name: str) -> dict[str, Any]:
+    described: dict[str, Any] = {
         "id": name,
         "object": "model",
         "created": servable.created,
@@ -100,4 +103,15 @@ def _model(servables: Servables, servable: Servable, name: str) -> dict[str, str
     gap = None if servable.handle is None else http_gap(servable.handle.interface)
     if gap is not None:
         described["note"] = f"The graph {gap}."
+    described["graph_runtime"] = _details(servable)
     return described
+
+
+def _details(servable: Servable) -> dict[str, Any]:
+    """What pages need to know, beyond what OpenAI's clients do; addresses are relative to where the application is."""
+    details = {"state": servable.state, "graph": f"graphs/{quote(servable.name, errors='replace')}"}
+    handle = servable.handle
+    if handle is None:
+        return {**details, "makes_images": None}
+    images = {} if handle.images is None else {**asdict(handle.images), "adapters": handle.aliases}
+    return {**details, "makes_images": handle.images is not None, **images}

@@ -14,6 +14,7 @@ DATATYPES: Final = (
 )  # fmt: skip
 _TEXT: Final[Schema] = {"type": "string"}
 _TEXTS: Final[Schema] = {"type": "array", "items": _TEXT}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 1}
 _PARAMETERS: Final[Schema] = {
     "type": "object",
     "additionalProperties": {"type": ["string", "integer", "number", "boolean"]},
@@ -62,10 +63,26 @@ def schemas() -> dict[str, Schema]:
         "Model": _object(
             {
                 "id": _TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": _TEXT, "state": state,
-                "parent": _TEXT, "reason": _TEXT, "reload_problem": _TEXT, "note": _TEXT,
+                "parent": _TEXT, "reason": _TEXT, "reload_problem": _TEXT, "note": _TEXT, "graph_runtime": ref("ModelDetails"),
             },
-            "id object created owned_by state",
+            "id object created owned_by state graph_runtime",
         ),
+        "ModelDetails": {
+            "description": "for whoever makes a form of it; what follows adapters, and that, of models that make images alone",
+            **_object(
+                {
+                    "state": state, "graph": {"type": "string", "description": "the page of the graph, relative to the root"},
+                    "makes_images": {"type": ["boolean", "null"], "description": "null before it is loaded"},
+                    "adapters": {**_TEXTS, "description": "names of LoRA adapters, to be given in the place of the model's"},
+                    "tasks": {"type": "array", "items": {"enum": ["text_to_image", "image_to_image", "inpainting"]}},
+                    "default_size": {**nothing, "description": "null where a request has to give one"},
+                    "sizes": {"type": ["array", "null"], "items": _TEXT, "description": "the only ones; null for all that fit"},
+                    "max_size": _TEXT, "size_multiple": _COUNT, "min_side": _COUNT,
+                    "default_steps": _COUNT, "max_steps": _COUNT, "max_n": _COUNT,
+                },
+                "state graph makes_images", False,
+            ),
+        },
         "Models": _object({"object": {"const": "list"}, "data": {"type": "array", "items": ref("Model")}}, "object data"),
         "Cancelled": _object({"id": _TEXT, "object": {"const": "request"}, "status": {"const": "cancelled"}}, "id object status"),
         "Live": _object({"live": {"const": True}}, "live"),

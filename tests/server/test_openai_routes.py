@@ -310,7 +310,14 @@ async def test_models_are_listed_as_openai_does_it_with_their_state(serve: Serve
         "created": int(file.stat().st_mtime),
         "owned_by": "graph-runtime",
         "state": "AVAILABLE",
+        "graph_runtime": {"state": "AVAILABLE", "graph": "graphs/org/good", "makes_images": False},
     }
+    for other in (broken, slow):  # what is not loaded may make pictures: nobody knows
+        assert other["graph_runtime"] == {
+            "state": other["state"],
+            "graph": f"graphs/{other['id']}",
+            "makes_images": None,
+        }
     assert (broken["id"], broken["state"]) == ("broken", "FAILED")
     assert broken["reason"].startswith("broken/graph.pbtxt:1:31: ")
     assert (slow["id"], slow["state"]) == ("slow", "LOADING")
