@@ -40,7 +40,7 @@ from server.metrics import Metrics
 from server.metrics_routes import show_metrics
 from server.middleware import add_headers, follow_request
 from server.openai_routes import call_graph, list_models, refuse_empty_id, retrieve_model
-from server.page import show_page
+from server.page import lead_to_page, show_page
 from server.repository import Repository
 from server.request_routes import cancel_request
 from server.servables import Servables
@@ -73,6 +73,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
     app[METRICS] = Metrics(settings.metrics_list) if settings.metrics_enable else None
     app.add_routes([
         web.get("/", show_page),
+        web.get("", lead_to_page),
         web.get("/web/{file}", send_web_file),
         web.get("/metrics", show_metrics),
         web.get(openapi.PATH, openapi.show_openapi),
@@ -101,7 +102,9 @@ async def access(app: web.Application) -> AsyncIterator[None]:
     """Cleanup context: who may ask."""
     app[SETTINGS].check()
     key = await in_thread("read the API key", lambda: api_key(app[SETTINGS]))
-    app[ACCESS] = Access(app[SETTINGS], key, (show_page, send_web_file, live, ready, openapi.show_openapi))
+    app[ACCESS] = Access(
+        app[SETTINGS], key, (show_page, lead_to_page, send_web_file, live, ready, openapi.show_openapi)
+    )
     yield
 
 

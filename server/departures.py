@@ -48,7 +48,8 @@ async def _watch(watched: Watched) -> None:
 
 
 def cancel_departed(watched: Watched) -> None:
-    """Cancel the tasks of the requests whose connection is gone."""
+    """Cancel the tasks of the requests whose connection is gone; once, since a second time would break in on their clean-up."""
     for task, request in list(watched.items()):
-        if request.transport is None or request.transport.is_closing():
+        gone = request.transport is None or request.transport.is_closing()
+        if gone and not task.cancelling():
             task.cancel()

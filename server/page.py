@@ -40,6 +40,14 @@ async def show_page(request: web.Request) -> web.StreamResponse:
     return web.Response(text=text, content_type="text/html", headers=_HEADERS)
 
 
+async def lead_to_page(request: web.Request) -> web.StreamResponse:
+    """GET /ai, where another application has us at /ai: the page is at /ai/, and what it asks for is beside it.
+
+    The address is a relative one: a proxy in front may know us by another path.
+    """
+    return web.Response(status=308, headers={"Location": f"./{request.rel_url.raw_name}/"})
+
+
 def first_curl(base_url: str, servables: Servables | None, *, key_needed: bool = False) -> str:
     """The first command to try: a picture if a model that can be used makes some, else the list of models.
 

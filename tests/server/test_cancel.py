@@ -1,19 +1,14 @@
-"""Who may end a run before its time: a client that leaves, an operator, a shutdown; also in a host application."""
+"""Who may end a run before its time: a client that leaves, an operator, a shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import ClientSession, web
 
-from server import departures
-from server.app import build_app
 from server.keys import BACKEND, SERVABLES
-from server.settings import Settings
 
 if TYPE_CHECKING:
     from tests.server.conftest import Client, Gate, Models, Serve
@@ -172,58 +167,3 @@ async def test_a_shutdown_does_not_wait_for_a_model_that_is_loading(serve: Serve
     await gate.wait_entered()
     await client.server.close()  # the test's time limit is the assertion: the gate is still closed
     assert client.app[SERVABLES].find("slow").handle is None
-
-
-Mounted = Callable[[], Awaitable[str]]
-
-
-@pytest.fixture
-async def mounted(models: Models, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mounted]:
-    """The server inside another application that knows nothing of it; returns its address."""
-    monkeypatch.setattr(departures, "LOOK_EVERY_S", 0.001)
-    host = web.Application(client_max_size=10)
-    host.add_subapp("/ai", build_app(Settings(models=models.folder)))
-    runner = web.AppRunner(host, handler_cancellation=False)
-    started = False
-
-    async def start() -> str:
-        nonlocal started
-        started = True
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}/ai"
-
-    yield start
-    assert started
-    await runner.cleanup()
-
-
-async def test_mounted_elsewhere_graphs_see_the_same_paths_and_bodies_of_any_size(
-    mounted: Mounted, models: Models
-) -> None:
-    models.add("echo", "HttpEcho")
-    url = await mounted()
-    async with ClientSession() as session:
-        async with session.post(
-            f"{url}{PATH}", json={"model": "echo", "prompt": "longer than the host allows"}
-        ) as response:
-            assert response.status == 200
-            assert response.headers["x-request-id"].startswith("req_")
-            assert (await response.json())["uri"] == PATH
-        async with session.get(f"{url}/") as page:
-            assert f"{url}/v3/models" in await page.text()
-        async with session.get(f"{url}/v3/models/nope") as unknown:
-            assert (await unknown.json())["error"]["code"] == "model_not_found"
-
-
-async def test_mounted_in_a_host_that_does_not_notice_a_client_that_leaves_still_cancels_its_run(
-    mounted: Mounted, models: Models, gate: Gate
-) -> None:
-    models.add("block", "HttpBlock")
-    url = await mounted()
-    async with ClientSession() as session:
-        asked = asyncio.create_task(session.post(f"{url}{PATH}", json=BLOCK))
-        await gate.wait_entered()
-        asked.cancel()
-        await gate.wait_cancelled()

@@ -9,13 +9,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import aiohttp
-from aiohttp import web
-
-from server.app import build_app
 from server.keys import DRAIN
 from server.serve import let_out
-from server.settings import Settings
 from tests.load.drain import end_under_load
 from tests.server.serving import Asker
 
@@ -72,25 +67,6 @@ async def test_a_shutdown_waits_for_what_runs_and_what_waits(serve: Serve, model
     gate.released.set()
     assert [response.status for response in await asyncio.gather(*asked)] == [200, 200, 200]
     await closing
-
-
-async def test_a_host_application_that_ends_waits_for_our_requests_too(models: Models, gate: Gate) -> None:
-    models.add("block", "HttpBlock")
-    ours = build_app(Settings(models=models.folder))
-    host = web.Application()
-    host.add_subapp("/ai", ours)
-    runner = web.AppRunner(host)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
-        asked = asyncio.create_task(session.post(f"/ai{PATH}", json=BLOCK))
-        await gate.wait_entered()
-        ending = asyncio.create_task(runner.cleanup())
-        await _until(lambda: ours[DRAIN].begun)
-        gate.released.set()
-        assert (await asked).status == 200
-        await ending
 
 
 async def test_a_request_whose_body_never_comes_is_told_when_the_grace_is_over(serve: Serve, models: Models) -> None:

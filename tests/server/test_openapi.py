@@ -19,14 +19,15 @@ from server.app import build_app
 from server.config_routes import refuse_method
 from server.openai_routes import refuse_empty_id
 from server.openapi import ERRORS, OPERATIONS, PARAMETERS, openapi_document
+from server.page import lead_to_page
 from server.settings import Settings
 
 if TYPE_CHECKING:
     from tests.server.conftest import Client, Models, Serve
 
 DOCUMENT = openapi_document(key_needed=True)
-ONLY_REFUSE = (refuse_empty_id, refuse_method)
-"""Handlers of routes that nobody can use."""
+ONLY_REFUSE = (refuse_empty_id, refuse_method, lead_to_page)
+"""Handlers of routes that nobody can use, or that only lead to the page."""
 ONE_OF_EACH_TYPE = list({id(kind): name for name, kind in FIELDS.items()}.values())
 
 
