@@ -12,6 +12,7 @@ from graph_runtime.calculator import Calculator
 from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.folder_code import folder_code_of
 from graph_runtime.near_names import did_you_mean, near_name
+from graph_runtime.shadows import OUR_PACKAGES, check_ours
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -139,12 +140,25 @@ def _entry_points() -> dict[str, EntryPoint]:
     return _plug_ins
 
 
+def _blame_the_module_in_the_way(name: str, plug_in: EntryPoint, error: Exception) -> None:
+    """Say so, where one of our packages cannot be imported since another module has its name: its traceback would tell nothing."""
+    package = plug_in.module.partition(".")[0]
+    if package in OUR_PACKAGES:
+        try:
+            check_ours(package)
+        except ImportError as reason:
+            raise GraphError(
+                f'Calculator "{name}" cannot be imported: {reason}', code=StatusCode.FAILED_PRECONDITION
+            ) from error
+
+
 def _load(name: str, plug_in: EntryPoint) -> type[Calculator]:
     try:
         cls = plug_in.load()
     except Exception as error:
         import traceback
 
+        _blame_the_module_in_the_way(name, plug_in, error)
         raise GraphError(
             f'Calculator "{name}" comes from the plug-in {plug_in.value}, which cannot be imported:\n'
             + "".join(traceback.format_exception(error)).rstrip(),

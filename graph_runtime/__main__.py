@@ -1,0 +1,27 @@
+"""``python -m graph_runtime``, and where the command ``graph-runtime`` begins: it looks whether what it runs is ours.
+
+The commands themselves are ``server.cli``, which is imported by name alone: the runtime does not depend on the server.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from graph_runtime.shadows import OUR_PACKAGES, check_ours
+
+
+def main() -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        for package in OUR_PACKAGES:
+            check_ours(package)
+    except ImportError as error:
+        sys.stderr.write(f"graph-runtime: {error}\n")
+        return 1
+    exit_code: int = import_module("server.cli").main()
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
