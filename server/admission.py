@@ -26,6 +26,7 @@ from server.backend import (
     Origin,
     Refused,
     RunCancelledError,
+    RunProgress,
     RunRequest,
     StoppedError,
 )
@@ -114,6 +115,11 @@ class Admission:
         for arrival in arriving:
             arrival.end(RunCancelledError(reason))
         return len(arriving) + self._backend.cancel(request_id, reason)
+
+    def progress(self, request_id: str) -> RunProgress | None:
+        """How far the request with this id is, the first of several; None if there is none."""
+        arriving = RunProgress("arriving") if self._arrivals.get(request_id) else None
+        return self._backend.progress(request_id) or arriving
 
     async def run(self, handle: Handle, request: RunRequest) -> AsyncGenerator[Event, None]:
         """See :meth:`server.backend.Backend.run`.

@@ -42,7 +42,7 @@ from server.middleware import add_headers, follow_request
 from server.openai_routes import call_graph, list_models, refuse_empty_id, retrieve_model
 from server.page import lead_to_page, show_page
 from server.repository import Repository
-from server.request_routes import cancel_request
+from server.request_routes import cancel_request, show_request
 from server.servables import Servables
 from server.settings import Settings, SettingsError
 from server.watch import Reloader, watch
@@ -88,6 +88,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         web.get("/{version:v1|v3|v3/v1}/models/", refuse_empty_id),
         web.get("/{version:v1|v3|v3/v1}/models/{model:.+}", retrieve_model),
         web.get("/{version:v1|v3}/images/files/{name}", send_image),
+        web.get("/{version:v1|v3}/requests/{id}", show_request),
         web.post("/{version:v1|v3}/requests/{id}/cancel", cancel_request),
         *CONFIG_ROUTES,
         web.post("/{version:v1|v3}/{call:.+}", call_graph),

@@ -110,6 +110,23 @@ class Occupancy(NamedTuple):
     waiting: int
 
 
+class RunProgress(NamedTuple):
+    """How far a request is.
+
+    Attributes:
+        state: ``arriving`` (its body comes, or its model loads), ``waiting`` or ``running``.
+        model: the servable; None while it arrives.
+        position: its place among those that wait for the servable, from 1; None for one that does not wait.
+        step, steps: steps that its nodes have done, and steps in all; None as long as none has told of any.
+    """
+
+    state: Literal["arriving", "waiting", "running"]
+    model: str | None = None
+    position: int | None = None
+    step: int = 0
+    steps: int | None = None
+
+
 class RunCancelledError(Exception):
     """The run was cancelled by somebody other than its caller; the text says why."""
 
@@ -169,6 +186,10 @@ class Backend(Protocol):
 
     def cancel(self, run_id: str, reason: str) -> int:
         """Cancel the runs with this id, waiting ones too; returns how many there were."""
+        ...
+
+    def progress(self, run_id: str) -> RunProgress | None:
+        """How far the run with this id is, the first of several; None if there is none, or it was cancelled."""
         ...
 
     def occupancy(self, handle: Handle) -> Occupancy:

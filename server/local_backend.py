@@ -29,6 +29,7 @@ from server.backend import (
     Occupancy,
     Refused,
     RunCancelledError,
+    RunProgress,
     RunRequest,
     StoppedError,
 )
@@ -68,7 +69,7 @@ class LocalBackend:
         self._closing: dict[int, asyncio.Task[None]] = {}
         self._done_before: dict[str, dict[str, ImageStatistics]] = {}
         """What unloaded versions have done: a counter does not go back when a servable is loaded anew."""
-        self._runs: set[LocalRun] = set()
+        self._runs: dict[LocalRun, None] = {}
         self._keys = itertools.count(1)
         self._stopped: StoppedError | None = None
 
@@ -125,7 +126,7 @@ class LocalBackend:
         """Wait for a free slot, then run; the slot is free again when the run has really ended."""
         self._refuse_if_stopped()
         run = kind(self._loaded[handle.key], request)
-        self._runs.add(run)
+        self._runs[run] = None
         run.loaded.add(run)
         timer = asyncio.create_task(self._end_in_time(run)) if request.timeout_s else None
         try:
@@ -155,7 +156,7 @@ class LocalBackend:
     def _forget(self, run: LocalRun) -> None:
         for slots in run.held:
             slots.release()
-        self._runs.discard(run)
+        self._runs.pop(run, None)
         run.loaded.remove(run)
 
     def cancel(self, run_id: str, reason: str) -> int:
@@ -164,6 +165,11 @@ class LocalBackend:
         for run in chosen:
             run.cancel(RunCancelledError(reason))
         return len(chosen)
+
+    def progress(self, run_id: str) -> RunProgress | None:
+        """Of the first run with this id that was not cancelled."""
+        found = (run.progress for run in self._runs if run.request.run_id == run_id)
+        return next((each for each in found if each is not None), None)
 
     def occupancy(self, handle: Handle) -> Occupancy:
         """Count the runs of a servable."""
@@ -303,7 +309,7 @@ def _load_with(
         idle_unload_s=spec.model.idle_unload_s,
     )
     runs, limits = _limits(spec, queue.bound, resources.at_once, settings)
-    return Loaded(spec.name, plan, resources, runs, own), limits
+    return Loaded(spec.name, plan, resources, runs, limits.at_once, own), limits
 
 
 async def in_thread(name: str, work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:

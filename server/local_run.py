@@ -8,37 +8,46 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import takewhile
 
-from calculators import Resources
+from calculators import PROGRESS, Progress, Resources
 from graph_runtime import CalculatorGraph, Packet, Plan
 from graph_runtime.folder_code import FolderCode
-from server.backend import Event, Refused, RunCancelledError, RunRequest
+from server.backend import Event, Refused, RunCancelledError, RunProgress, RunRequest
 from server.fair_slots import GroupSlots
 
 
 class Loaded:
-    """A graph with its resources, and the runs that use them."""
+    """A graph with its resources, and the runs that use them: ``works_at_once`` of them are truly worked on, others wait inside."""
 
     def __init__(
-        self, name: str, plan: Plan, resources: Resources, runs_at_once: int, own: FolderCode | None = None
+        self,
+        name: str,
+        plan: Plan,
+        resources: Resources,
+        runs_at_once: int,
+        works_at_once: int,
+        own: FolderCode | None = None,
     ) -> None:
         self.name = name
         self.plan = plan
         self.resources = resources
         self._own = own
         self.slots = asyncio.Semaphore(runs_at_once)
-        self.runs: set[LocalRun] = set()
+        self.works_at_once = works_at_once
+        self.runs: dict[LocalRun, None] = {}
+        """In the order in which they came."""
         self.idle = asyncio.Event()
         self.idle.set()
 
     def add(self, run: LocalRun) -> None:
         """Count a run in."""
-        self.runs.add(run)
+        self.runs[run] = None
         self.idle.clear()
 
     def remove(self, run: LocalRun) -> None:
         """Count a run out."""
-        self.runs.discard(run)
+        self.runs.pop(run, None)
         if not self.runs:
             self.idle.set()
 
@@ -56,6 +65,7 @@ def drive(
     started: Callable[[CalculatorGraph], None] = lambda graph: None,
     feed: Callable[[CalculatorGraph], None] | None = None,
     on_done: Callable[[], None] | None = None,
+    progress: Progress | None = None,
 ) -> Exception | None:
     """Run a graph once in this thread, from its start to its end.
 
@@ -67,6 +77,7 @@ def drive(
         feed: adds its packets, instead of those of the request, over time: nobody waits for the graph meanwhile, so that it gets
             threads of its own.
         on_done: called on some thread when the run has ended.
+        progress: is told how far its nodes are.
 
     Returns:
         What it failed with; None if it went well.
@@ -78,6 +89,8 @@ def drive(
         side_packets = {**loaded.resources.side_packets, **request.side_packets}
         for key, value in loaded.resources.services.items():
             graph.set_service(key, value)
+        if progress is not None:
+            graph.set_service(PROGRESS, progress)
         graph.start_run(side_packets, deferred=feed is None, on_done=on_done)
         started(graph)
         if feed is not None:
@@ -121,6 +134,7 @@ class LocalRun:
     def __init__(self, loaded: Loaded, request: RunRequest) -> None:
         self.loaded = loaded
         self.request = request
+        self._progress = Progress()
         self.held: list[asyncio.Semaphore | GroupSlots] = []
         self.started = False
         self._loop = asyncio.get_running_loop()
@@ -178,6 +192,19 @@ class LocalRun:
             self._wanted = self._loop.create_future()
             await self._wanted
 
+    @property
+    def progress(self) -> RunProgress | None:
+        """How far it is; None once it was cancelled."""
+        if self._cancelled is not None:
+            return None
+        name, at_once = self.loaded.name, self.loaded.works_at_once
+        steps = self._progress.steps
+        earlier = list(takewhile(lambda run: run is not self, self.loaded.runs))
+        begun = sum(run.started for run in earlier)
+        if steps is None and (not self.started or begun >= at_once):
+            return RunProgress("waiting", name, position=len(earlier) - min(begun, at_once) + 1)
+        return RunProgress("running", name, None, *(steps or ()))
+
     def cancel(self, why: RunCancelledError) -> None:
         """Make the run end soon; nothing happens to one that has ended, or is cancelled already."""
         if self._ended or self._cancelled is not None:
@@ -196,7 +223,7 @@ class LocalRun:
     def _driven_by(
         self, feed: Callable[[CalculatorGraph], None] | None = None, on_done: Callable[[], None] | None = None
     ) -> None:
-        self._error = drive(self.loaded, self.request, self._emit, self._started_graph, feed, on_done)
+        self._error = drive(self.loaded, self.request, self._emit, self._started_graph, feed, on_done, self._progress)
         self._driven = True
         self._notify()
 

@@ -131,6 +131,10 @@ OPERATIONS: Final = (
         errors=_RUNS, headers=(TIMEOUT_HEADER,),
     ),
     Operation(
+        method="get", paths=_both("/requests/{id}"), tag="Graphs", summary="How far is a request that runs or waits?",
+        gives={200: {JSON: ref("Progress")}}, errors=(404,),
+    ),
+    Operation(
         method="post", paths=_both("/requests/{id}/cancel"), tag="Graphs", summary="End a request that runs or waits",
         gives={200: {JSON: ref("Cancelled")}}, errors=(404,),
     ),

@@ -84,6 +84,15 @@ def schemas() -> dict[str, Schema]:
             ),
         },
         "Models": _object({"object": {"const": "list"}, "data": {"type": "array", "items": ref("Model")}}, "object data"),
+        "Progress": _object(
+            {
+                "id": _TEXT, "object": {"const": "request"}, "state": {"enum": ["arriving", "waiting", "running"]}, "model": _TEXT,
+                "position": {**_COUNT, "description": "of one that waits, in the line of its model"},
+                "step": {"type": "integer", "minimum": 0, "description": "of one that runs: steps done"},
+                "steps": {"type": ["integer", "null"], "description": "steps in all; null as long as that is not known"},
+            },
+            "id object state", False,
+        ),
         "Cancelled": _object({"id": _TEXT, "object": {"const": "request"}, "status": {"const": "cancelled"}}, "id object status"),
         "Live": _object({"live": {"const": True}}, "live"),
         "Ready": _object(

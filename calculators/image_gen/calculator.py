@@ -20,13 +20,15 @@ event: the first at the same timestamp, each further one a microsecond later, an
 graph is fed several requests, an answer whose timestamp has been used up by an earlier stream gets the next free one.
 
 A request that is refused ends the run with a GraphError whose cause is the RequestError for the client. The model is loaded under
-the node's name, which must therefore be given; loading says so if it is not, and reads the options: running needs none.
+the node's name, which must therefore be given; loading says so if it is not, and reads the options: running needs none. Each step
+is told to the service ``progress``, where there is one.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import Any, Final
 
 from calculators.http_payload import HttpPayload
@@ -35,6 +37,7 @@ from calculators.image_gen.generation import PartialImage
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.request import ImagesRequest, parse_request
 from calculators.image_gen.response import completed_events, partial_event, response_text
+from calculators.progress import PROGRESS, Progress
 from graph_runtime import Calculator, CalculatorContext, CalculatorContract, GraphError, StatusCode
 
 INPUT: Final = "HTTP_REQUEST_PAYLOAD"
@@ -52,6 +55,7 @@ class ImageGenCalculator(Calculator):
         cc.inputs[INPUT].set(HttpPayload)
         cc.outputs[OUTPUT].set(str)
         cc.input_side_packets[RESOURCES].set(dict)
+        cc.use_service(PROGRESS, optional=True)
         cc.set_timestamp_offset(0)
         _check_side_packet(cc)
 
@@ -71,6 +75,8 @@ class ImageGenCalculator(Calculator):
             )
         self._pipelines = found
         self._next_timestamp: int | None = None
+        progress: Progress | None = cc.service(PROGRESS)
+        self._on_step = None if progress is None else partial(progress.tell, cc.node_name)
 
     def process(self, cc: CalculatorContext) -> None:
         payload: HttpPayload = cc.inputs[INPUT].value
@@ -80,7 +86,9 @@ class ImageGenCalculator(Calculator):
             timestamp = max(timestamp, self._next_timestamp)
         answer = _Answer(cc, request, timestamp)
         try:
-            result = self._pipelines.generate(request.generation, on_cancel=cc.on_cancel, on_partial=answer.add_partial)
+            result = self._pipelines.generate(
+                request.generation, on_cancel=cc.on_cancel, on_step=self._on_step, on_partial=answer.add_partial
+            )
         except GenerationCancelledError as error:  # the run was: nothing else cancels here
             raise GraphError(error.message, code=StatusCode.CANCELLED) from error
         finally:

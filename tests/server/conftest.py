@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
 from calculators.http_payload import HttpPayload, RequestError
+from calculators.progress import PROGRESS
 from graph_runtime import Calculator, CalculatorContext, CalculatorContract, register_calculator
 from server.app import build_app
 from server.clock import Clock
@@ -171,6 +172,22 @@ class HttpBlock(_HttpCalculator):
         remove()
         if not cc.cancelled:
             cc.outputs["HTTP_RESPONSE_PAYLOAD"].add('{"blocked":true}')
+
+
+@register_calculator
+class HttpSteps(_HttpCalculator):
+    """Tells the pairs of numbers in the list ``steps`` of the request as its progress, then waits at the gate."""
+
+    @classmethod
+    def get_contract(cls, cc: CalculatorContract) -> None:
+        super().get_contract(cc)
+        cc.use_service(PROGRESS, optional=True)
+
+    def answer(self, cc: CalculatorContext, payload: HttpPayload) -> None:
+        for done, total in payload.parsed_json["steps"]:
+            cc.service(PROGRESS).tell(cc.node_name, done, total)
+        _Gates.current.pass_through()
+        cc.outputs["HTTP_RESPONSE_PAYLOAD"].add("{}")
 
 
 @register_calculator

@@ -126,6 +126,7 @@ async def test_answers_are_as_the_document_says(serve: Serve, models: Models) ->
         ("post", "/v2/repository/index", {}), ("get", "/v2/health/live", {}), ("get", "/v2/health/ready", {}),
         ("get", "/v1/config", {}), ("post", "/v1/config/reload", {}), ("post", "/v3/{call:x}", {"json": {"model": "echo"}}),
         ("post", "/v3/{call:x}", {"json": {"model": "nobody"}}), ("post", "/v3/requests/{id:nobody}/cancel", {}),
+        ("get", "/v3/requests/{id:nobody}", {}),
         ("get", "/openapi.json", {}),
     ]  # fmt: skip
     statuses = set()

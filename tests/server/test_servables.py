@@ -11,7 +11,7 @@ import pytest
 from calculators.http_payload import RequestError
 from calculators.statistics import ImageStatistics
 from graph_runtime import GraphError
-from server.backend import Event, Feed, Handle, Occupancy, Refused, RunRequest
+from server.backend import Event, Feed, Handle, Occupancy, Refused, RunProgress, RunRequest
 from server.discovery import ServableSpec
 from server.interface import GraphInterface
 from server.repository import Scan
@@ -89,6 +89,9 @@ class FakeBackend:
 
     def cancel(self, run_id: str, reason: str) -> int:
         return 0
+
+    def progress(self, run_id: str) -> RunProgress | None:
+        return None
 
     def occupancy(self, handle: Handle) -> Occupancy:
         return Occupancy(0, 0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from calculators import HttpPayload, RequestError
+from calculators import PROGRESS, HttpPayload, Progress, RequestError
 from calculators.http_payload import Part
 from calculators.image_gen.errors import cancelled_error
 from calculators.image_gen.generation import (
@@ -63,6 +63,8 @@ class FakeLane:
             assert cancelled.wait(WAIT_S)
             forget()
             raise cancelled_error()
+        if on_step is not None:
+            on_step(request.num_inference_steps, request.num_inference_steps)
         if on_partial is not None and request.partial_images:
             sender = threading.Thread(target=self._send, args=(request, on_partial))
             sender.start()
@@ -187,6 +189,16 @@ def test_an_edit_takes_its_picture_to_the_lane(
     (packet,) = run(text, pipes, HttpPayload.multipart("/v1/images/edits", {"prompt": "a cat"}, files))
     assert json.loads(packet.value)["size"] == "64x128"
     assert (lane.requests[0].image, lane.requests[0].mask) == (files[0].data, files[1].data)
+
+
+def test_the_steps_are_told_to_the_service_of_whoever_watches_the_run(text: str, pipes: dict[str, Any]) -> None:
+    graph = CalculatorGraph(Plan(text))
+    graph.set_service(PROGRESS, progress := Progress())
+    graph.start_run(pipes)
+    graph.add_packet_to_input_stream("input", Packet(post(num_inference_steps=7)).at(0))
+    graph.close_all_packet_sources()
+    graph.wait_until_done()
+    assert progress.steps == (7, 7)
 
 
 # ---- streams
