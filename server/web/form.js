@@ -41,7 +41,7 @@ export function fitToModel(model, withPicture) {
   const size = field("size").value === "own" ? `${field("width").value}x${field("height").value}` : field("size").value;
   showSizes(model, withPicture, size);
   const steps = field("num_inference_steps");
-  steps.placeholder = model?.defaultSteps ?? "the model's own";
+  steps.placeholder = model?.defaultSteps ?? "its own";
   setMost(steps, model?.maxSteps);
   setMost(field("n"), model?.maxN);
   const most = sides(model?.maxSize) ?? [null, null];

@@ -96,7 +96,10 @@ export function makeMask(canvas, brush, { changed, say }) {
     stroke.points.push(...points);
   });
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-    canvas.addEventListener(end, () => { stroke = null; });
+    canvas.addEventListener(end, (event) => {
+      stroke = null;
+      if (event.pointerType === "touch") brush.hidden = true; // a finger that is lifted is nowhere
+    });
   }
   canvas.addEventListener("pointerleave", () => { brush.hidden = document.activeElement !== canvas; });
   canvas.addEventListener("focus", () => { if (canvas.matches(":focus-visible")) showBrush(at); });

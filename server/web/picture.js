@@ -38,7 +38,9 @@ export function watchPicture({ changed, refuse, say }) {
     part("source").alt = `The picture to start from: ${name}`;
     part("input-size").textContent = `${name}, ${read.width} × ${read.height}`;
     part("input").hidden = false;
+    part("input").classList.toggle("wide", read.width > 1.5 * read.height);
     mask.begin(read.width, read.height);
+    part("input").scrollIntoView({ block: "nearest" });
     say(`${name} is the picture to start from.`);
     changed();
   }

@@ -1,5 +1,6 @@
 // The playground: a prompt becomes pictures. This file knows what happens when; the others know how.
 
+import { fileName } from "./actions.js";
 import { clearFaults, fillSettings, fitToModel, markFault, missing, readSettings, remember, remembered, watchForm } from "./form.js";
 import { showGallery } from "./gallery.js";
 import { loadModels, showChoices, showHint } from "./models.js";
@@ -156,8 +157,7 @@ document.addEventListener("keydown", (event) => {
 // ---- with a picture that was drawn
 
 async function startFrom(entry) {
-  await picture.use(entry.blob, "the result");
-  part("input").scrollIntoView({ block: "nearest" });
+  await picture.use(entry.blob, fileName(entry));
   part("remove").focus({ preventScroll: true });
 }
 
