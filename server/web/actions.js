@@ -10,7 +10,7 @@ export function facts(entry) {
     ["Not to be seen", settings.negative_prompt],
     ["Model", settings.model],
     ["Seed", entry.seed],
-    ["Size", entry.size?.replace("x", " × ")],
+    ["Size", entry.size?.replace("x", "\u00a0×\u00a0")],
     ["Steps", entry.steps],
     ["Guidance", settings.guidance_scale],
     ["Strength", entry.edit && settings.strength],

@@ -59,6 +59,7 @@ function showSizes(model, withPicture, wanted) {
   const select = field("size");
   const choices = sizeChoices(model, withPicture);
   select.replaceChildren(...choices.map(([value, label]) => new Option(label, value)));
+  if (!withPicture && wanted === model?.defaultSize) wanted = "";
   const known = choices.some(([value]) => value === wanted);
   const free = choices.some(([value]) => value === "own");
   select.value = known ? wanted : free ? "own" : "";

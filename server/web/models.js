@@ -74,12 +74,13 @@ export function showHint(hint, model, models) {
 
 /** The sizes to offer, as [value, label]; "" leaves it to the server, "own" asks for two numbers. */
 export function sizeChoices(model, withPicture) {
-  const automatic = withPicture ? "As the picture" : model?.defaultSize ? `${pretty(model.defaultSize)}, its own` : "Its own";
+  const automatic = withPicture ? "As the picture" : model?.defaultSize ? pretty(model.defaultSize) : "Its own";
   const choices = [["", automatic]];
   if (model === null) return choices;
-  if (model.sizes !== null) return [...choices, ...model.sizes.map((size) => [size, pretty(size)])];
-  for (const size of shapes(model)) choices.push([size, pretty(size)]);
-  return [...choices, ["own", "Another…"]];
+  for (const size of model.sizes ?? shapes(model)) {
+    if (withPicture || size !== model.defaultSize) choices.push([size, pretty(size)]);
+  }
+  return model.sizes === null ? [...choices, ["own", "Another…"]] : choices;
 }
 
 /** The model's own size, and a wide, a tall and a larger one beside it. */
@@ -100,5 +101,5 @@ export function sides(size) {
 }
 
 function pretty(size) {
-  return size.replace("x", " × ");
+  return size.replace("x", "\u00a0×\u00a0");
 }

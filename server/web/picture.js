@@ -36,7 +36,7 @@ export function watchPicture({ changed, refuse, say }) {
     current = { ...read, name };
     part("source").src = read.url;
     part("source").alt = `The picture to start from: ${name}`;
-    part("input-size").textContent = `${name}, ${read.width} × ${read.height}`;
+    part("input-size").textContent = `${name}, ${read.width}\u00a0×\u00a0${read.height}`;
     part("input").hidden = false;
     part("input").classList.toggle("wide", read.width > 1.5 * read.height);
     mask.begin(read.width, read.height);

@@ -140,11 +140,10 @@ function failed(error) {
 
 function showRunning(runs) {
   const hadFocus = document.activeElement;
-  part("generate").hidden = runs;
-  part("cancel").hidden = !runs;
   if (runs) showProgress(null, say);
   else hideProgress();
-  // Whoever pressed the one button has the other under the finger.
+  part("generate").disabled = runs;
+  // Whoever pressed the one button goes on with the other.
   if (runs && hadFocus === part("generate")) part("cancel").focus();
   if (!runs && hadFocus === part("cancel")) part("generate").focus();
 }

@@ -49,7 +49,7 @@ export function showDone(index, entry, act, open) {
 }
 
 function told({ seed, size, steps, took, ignored }) {
-  const words = [`Seed ${seed}`, size.replace("x", " × "), `${steps} steps`, `${(took / 1000).toFixed(1)} s`];
+  const words = [`Seed ${seed}`, size.replace("x", "\u00a0×\u00a0"), `${steps} steps`, `${(took / 1000).toFixed(1)} s`];
   return words.join(" · ") + (ignored.length ? `. Changed nothing: ${ignored.join(", ")}` : "");
 }
 

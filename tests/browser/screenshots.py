@@ -1,6 +1,6 @@
 """Makes the pictures of docs/playground.md: ``python -m tests.browser.screenshots``.
 
-They show the page as it is, on the model that comes with the project, with seeds that are given; the prompts are of those that it knows.
+They show the page as it is, on the model that comes with the project. Seeds are given, so that only the times differ.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.browser.chromium import NARROW, WIDE, serving
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 COLOURS = 255
+expect.set_options(timeout=30_000)
 HISTORY = (
     ("a white heart on a red background", 3),
     ("a cyan ring on a black background", 4),
@@ -42,7 +43,7 @@ async def keep(page: Page, name: str) -> None:
     await page.evaluate("document.activeElement.blur()")
     with Image.open(io.BytesIO(await page.screenshot())) as picture:
         whole = picture.convert("RGB")
-        whole.quantize(palette=whole.quantize(COLOURS)).save(PICTURES / f"{name}.png", optimize=True)
+        whole.quantize(palette=whole.quantize(COLOURS, kmeans=1)).save(PICTURES / f"{name}.png", optimize=True)
 
 
 async def paint(page: Page) -> None:
