@@ -104,10 +104,12 @@ class NodeKind:
     Attributes:
         module: its ``Loader``.
         options: calculator -> full name of its options message.
+        runs_code: whether it runs code that lies in the folder of the graph.
     """
 
     module: str
     options: Mapping[str, str]
+    runs_code: bool = False
 
     def loader(self) -> Loader:
         """The module, imported now if it was not before."""
@@ -116,5 +118,28 @@ class NodeKind:
 
 NODE_KINDS: Final = (
     NodeKind("calculators.image_gen.loading", {"ImageGenCalculator": "mediapipe.ImageGenCalculatorOptions"}),
+    NodeKind(
+        "calculators.python_node.loading",
+        {"PythonExecutorCalculator": "mediapipe.PythonExecutorCalculatorOptions"},
+        runs_code=True,
+    ),
 )
 """All of them; another kind is another line."""
+
+
+def repeated_names(nodes: Sequence[Node], why: str) -> list[Problem]:
+    """What is loaded is found by node name, so that names are needed and must differ.
+
+    Args:
+        nodes: of one kind.
+        why: what the name is needed for, as the end of a sentence.
+    """
+    names = [node.message.name for node in nodes]
+    problems = [
+        Problem(f"the node needs a name: {why}", place=node.place("name")) for node in nodes if not node.message.name
+    ]
+    return problems + [
+        Problem("another node of this graph has the same name", place=node.place("name"), node=node.message.name)
+        for position, node in enumerate(nodes)
+        if node.message.name and node.message.name in names[:position]
+    ]

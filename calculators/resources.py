@@ -13,7 +13,7 @@ from calculators.node_kinds import NODE_KINDS, LaneKind, Loaded, Loader, Loading
 from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import GraphSource
-from graph_runtime.errors import Problem, raise_problems
+from graph_runtime.errors import Problem, StatusCode, raise_problems
 
 if TYPE_CHECKING:
     from calculators.image_gen.process_lane import Supervision
@@ -82,6 +82,7 @@ def load_resources(
     lanes: int = 1,
     idle_unload_s: float | None = None,
     requests: RequestSettings | None = None,
+    allow_python_nodes: bool = False,
 ) -> Resources:
     """Load what the nodes of a graph need; for a graph that needs nothing, an empty Resources.
 
@@ -95,6 +96,7 @@ def load_resources(
         lanes: how many copies of each model to load; that many generations go on at once.
         idle_unload_s: give a model's memory back after so many seconds without a request; the next one loads it again.
         requests: what requests may ask for beyond what the graph says.
+        allow_python_nodes: whether code that lies in ``base_dir`` may run: the handlers of PythonExecutorCalculator.
 
     Raises:
         ValueError: ``lane`` or ``lanes`` is none of these.
@@ -113,7 +115,7 @@ def load_resources(
         idle_unload_s=idle_unload_s,
         requests=requests,
     )
-    kinds = list(_kinds_in(config))
+    kinds = list(_kinds_in(config, allow_python_nodes))
     if len(kinds) > 1:  # nothing is loaded for one kind as long as another has something wrong
         raise_problems(
             _IN_VAIN, [problem for loader, nodes in kinds for problem in loader.check_nodes(nodes, Path(base_dir))]
@@ -134,17 +136,52 @@ def load_resources(
     return Resources(made)
 
 
-def check_resources(config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str]) -> list[Problem]:
-    """What would keep :func:`load_resources` from loading, as far as that can be known without loading: no OpenVINO is needed."""
-    return [problem for loader, nodes in _kinds_in(config) for problem in loader.check_nodes(nodes, Path(base_dir))]
+def check_resources(
+    config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str], *, allow_python_nodes: bool = False
+) -> list[Problem]:
+    """What would keep :func:`load_resources` from loading, as far as that can be known without loading: no OpenVINO is needed, and
+    no code of the folder is run."""
+    return [
+        problem
+        for loader, nodes in _kinds_in(config, allow_python_nodes)
+        for problem in loader.check_nodes(nodes, Path(base_dir))
+    ]
 
 
 def notes_on_resources(config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str]) -> list[Problem]:
     """What :func:`load_resources` takes as it is and could be better, such as the number of steps for a model's family."""
-    return [note for loader, nodes in _kinds_in(config) for note in loader.notes_on_nodes(nodes, Path(base_dir))]
+    return [note for loader, nodes in _kinds_in(config, False) for note in loader.notes_on_nodes(nodes, Path(base_dir))]
 
 
-def _kinds_in(config: CalculatorGraphConfig | GraphSource) -> Iterator[tuple[Loader, list[Node]]]:
+class _NotAllowed:
+    """Takes the place of a loader that would run code of the folder."""
+
+    def check_nodes(self, nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+        """Why none of the nodes can be used."""
+        return [
+            Problem(
+                "the node runs code of the graph's folder, and that is not allowed",
+                StatusCode.FAILED_PRECONDITION,
+                node.place("calculator"),
+                node.message.name or None,
+                hint="if you trust whoever can write to the folder, allow it with --allow_python_nodes "
+                "(in a program: load_resources(..., allow_python_nodes=True))",
+            )
+            for node in nodes
+        ]
+
+    def notes_on_nodes(self, nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+        """Nothing."""
+        return []
+
+    def load_nodes(self, nodes: Sequence[Node], base_dir: Path, loading: Loading) -> tuple[None, list[Problem]]:
+        """Nothing, and why."""
+        return None, self.check_nodes(nodes, base_dir)
+
+
+def _kinds_in(
+    config: CalculatorGraphConfig | GraphSource, allow_python_nodes: bool
+) -> Iterator[tuple[Loader, list[Node]]]:
     """The kinds of nodes that a graph has, and its nodes of each; a graph without any does not pay for their imports."""
     graph = config.config if isinstance(config, GraphSource) else config
     told = {problem.node for problem in config.problems} if isinstance(config, GraphSource) else set()
@@ -161,7 +198,7 @@ def _kinds_in(config: CalculatorGraphConfig | GraphSource) -> Iterator[tuple[Loa
             if node.calculator in kind.options
         ]
         if nodes:
-            yield kind.loader(), nodes
+            yield _NotAllowed() if kind.runs_code and not allow_python_nodes else kind.loader(), nodes
 
 
 def _place(source: GraphSource, position: int, options: str, field: str) -> str:

@@ -71,14 +71,17 @@ class FolderCode:
             return import_module(f"{self._name}.{path.stem}")
 
     @contextmanager
-    def blaming(self, file: Path) -> Iterator[None]:
+    def blaming(self, file: Path, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         """Turn what the author's code raises into a GraphError that says where in that code it was.
 
         Args:
             file: what to name where no line of the folder's files has a part in it.
+            passing: what goes through as it is.
         """
         try:
             yield
+        except passing:
+            raise
         except GraphError as error:
             if error.problems:  # has places of its own: of a graph that the code has read
                 raise

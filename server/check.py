@@ -76,10 +76,12 @@ def look_at(
     except GraphError as error:  # without its calculators there would be more, none of them true
         return problems_in(error), [], None
     with own or nullcontext():
-        return _look_at(spec, own)
+        return _look_at(spec, own, allow_python_nodes)
 
 
-def _look_at(spec: ServableSpec, own: FolderCode | None) -> tuple[list[Problem], list[Problem], Plan | None]:
+def _look_at(
+    spec: ServableSpec, own: FolderCode | None, allow_python_nodes: bool
+) -> tuple[list[Problem], list[Problem], Plan | None]:
     found: list[Problem] = []
     plan = None
     try:
@@ -92,7 +94,11 @@ def _look_at(spec: ServableSpec, own: FolderCode | None) -> tuple[list[Problem],
     except GraphError:  # so broken that the Plan has told all that there is to tell
         return found, [], plan
     queue = read_graph_queue(source)
-    found += [*graph_problems(source), *queue.problems, *check_resources(source, spec.base_dir)]
+    found += [
+        *graph_problems(source),
+        *queue.problems,
+        *check_resources(source, spec.base_dir, allow_python_nodes=allow_python_nodes),
+    ]
     return list(dict.fromkeys(found)), [*queue.warnings, *notes_on_resources(source, spec.base_dir)], plan
 
 

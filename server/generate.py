@@ -59,7 +59,7 @@ def generate(arguments: argparse.Namespace) -> int:
         settings = Settings.resolve(vars(arguments), os.environ)
         spec = _choose(arguments.model, settings.models)
         with calculators_beside(spec, allowed=settings.allow_python_nodes) or nullcontext() as own:
-            answer = _run(spec, _request(spec.name, arguments), own)
+            answer = _run(spec, _request(spec.name, arguments), own, settings.allow_python_nodes)
         pictures = answer["data"]
         if len(pictures) != len(files):
             return _fail(f"the model made {len(pictures)} pictures, not {len(files)}", 1)
@@ -164,7 +164,7 @@ def _request(model: str, arguments: argparse.Namespace) -> HttpPayload:
     return HttpPayload.multipart(EDITS, fields, files)
 
 
-def _run(spec: ServableSpec, request: HttpPayload, own: FolderCode | None) -> dict[str, Any]:
+def _run(spec: ServableSpec, request: HttpPayload, own: FolderCode | None, allow_python_nodes: bool) -> dict[str, Any]:
     plan = plan_servable(spec, own=own)
     interface = interface_of(plan)
     if not interface.makes_images:
@@ -182,7 +182,9 @@ def _run(spec: ServableSpec, request: HttpPayload, own: FolderCode | None) -> di
             bar.update(step - bar.n)
 
         with (
-            load_resources(read_servable(spec), spec.base_dir, lane="thread", on_step=on_step) as resources,
+            load_resources(
+                read_servable(spec), spec.base_dir, on_step=on_step, allow_python_nodes=allow_python_nodes
+            ) as resources,
             _ctrl_c(graph) as interrupted,
         ):
             bar.set_description_str("steps", refresh=False)

@@ -35,6 +35,8 @@ class PacketKind(enum.StrEnum):
     """An HttpPayload, or the text that answers one."""
     IMAGE_FRAME = "IMAGE_FRAME"
     IMAGE = "IMAGE"
+    PY_TENSOR = "PY_TENSOR"
+    """A pyovms.Tensor, as Python nodes take and give."""
     ARRAY = "ARRAY"
     """A numpy array: also where the graph takes everything."""
     LIST = "LIST"
@@ -56,6 +58,7 @@ _KINDS_OF_TAGS: Final = {
     "REQUEST_PAYLOAD": PacketKind.PAYLOAD, "RESPONSE_PAYLOAD": PacketKind.PAYLOAD,
     "HTTP_REQUEST_PAYLOAD": PacketKind.PAYLOAD, "HTTP_RESPONSE_PAYLOAD": PacketKind.PAYLOAD,
     "REQUEST": PacketKind.REQUEST, "RESPONSE": PacketKind.RESPONSE, "IMAGE": PacketKind.IMAGE_FRAME,
+    "OVMS_PY_TENSOR": PacketKind.PY_TENSOR,
 }  # fmt: skip
 """By the beginning of the tag; the first that fits counts. Source: OVMS, types of streams."""
 
@@ -169,10 +172,16 @@ def _kinds(port: PortSpec) -> tuple[PacketKind, ...]:
     return tuple(dict.fromkeys(_kind_of_class(each.python) for each in root.types))
 
 
+# By name, as the contract of a graph without arrays should not import numpy.
+_KINDS_OF_ARRAYS: Final = {
+    ("numpy", "ndarray"): PacketKind.ARRAY,
+    ("calculators.python_node.tensor", "Tensor"): PacketKind.PY_TENSOR,
+}
+
+
 def _kind_of_class(python: type) -> PacketKind:
-    # By name, as the contract of a graph without arrays should not import numpy.
-    is_array = (python.__module__, python.__qualname__) == ("numpy", "ndarray")
-    return PacketKind.ARRAY if is_array else _KINDS_OF_CLASSES.get(python, PacketKind.OTHER)
+    of_array = _KINDS_OF_ARRAYS.get((python.__module__, python.__qualname__))
+    return of_array or _KINDS_OF_CLASSES.get(python, PacketKind.OTHER)
 
 
 def http_gap(interface: GraphInterface) -> str | None:

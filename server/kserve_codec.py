@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from calculators import kserve_tensors
 from calculators.http_payload import RequestError
 from calculators.kserve_payload import InferRequest, InferResponse, Parameter, Tensor
+from calculators.python_node.tensor import Tensor as PyTensor
 from graph_runtime import Image, ImageFrame, Timestamp
 from server.backend import Event
 from server.interface import GraphInterface, PacketKind, Port, SidePacketPort
@@ -220,6 +221,8 @@ def tensor_of(port: Port, value: Any) -> Tensor:
     if isinstance(value, (ImageFrame, Image)):
         pixels = value.numpy_view()
         value = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    elif isinstance(value, PyTensor):
+        return Tensor(port.name, value.datatype, value.shape, bytes(value))
     elif PacketKind.RESPONSE in port.kinds:
         raise GraphAnswerError(
             f'output stream "{port.name}" gave a {type(value).__name__}; RESPONSE streams carry an InferResponse'

@@ -10,7 +10,9 @@ import numpy as np
 
 from calculators.http_payload import Headers, HttpPayload, RequestError
 from calculators.kserve_payload import InferRequest, Tensor
-from calculators.kserve_tensors import array_of, elements_of
+from calculators.kserve_tensors import array_of, elements_of, raw_of
+from calculators.python_node.tensor import FORMATS, received
+from calculators.python_node.tensor import Tensor as PyTensor
 from graph_runtime import Image, ImageFormat, ImageFrame
 from server.interface import GraphInterface, PacketKind, Port
 from server.multipart import parse_multipart
@@ -33,6 +35,8 @@ def value_of(
     for kind in port.kinds:
         if kind is PacketKind.ARRAY:
             return array_of(tensor)
+        if kind is PacketKind.PY_TENSOR:
+            return _py_tensor(tensor)
         if kind is PacketKind.PAYLOAD:
             return _payload(interface, request, tensor, streaming, base_url)
         convert = _CONVERSIONS.get((kind, tensor.datatype))
@@ -45,6 +49,14 @@ def value_of(
     else:
         what, code = "is for packets that no tensor can be turned into", "model_not_callable"
     return refuse(f"The input {quoted(port.name)} {what}.", code, port.name)
+
+
+def _py_tensor(tensor: Tensor) -> PyTensor:
+    """What a Python node takes: raw bytes of a datatype that is BYTES, or unknown, are its own business, and so is their shape."""
+    raw = tensor.data
+    if isinstance(raw, list) or tensor.datatype in FORMATS:
+        raw = raw_of(tensor) if tensor.datatype == "BYTES" else array_of(tensor).tobytes()
+    return received(tensor.name, raw, tensor.shape, tensor.datatype)
 
 
 def _single(tensor: Tensor) -> Any:

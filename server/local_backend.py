@@ -307,6 +307,7 @@ def _load_with(
         cache_dir=settings.cache_dir,
         lanes=spec.model.lanes,
         idle_unload_s=spec.model.idle_unload_s,
+        allow_python_nodes=settings.allow_python_nodes,
     )
     runs, limits = _limits(spec, queue.bound, resources.at_once, settings)
     return Loaded(spec.name, plan, resources, runs, limits.at_once, own), limits

@@ -17,7 +17,7 @@ from calculators.image_gen.options import MODELS_PATH_MISSING, CheckedOptions, L
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.process_lane import ProcessLane
 from calculators.image_gen.request_rules import RequestSettings
-from calculators.node_kinds import Loading, Node, OnNodeStep
+from calculators.node_kinds import Loading, Node, OnNodeStep, repeated_names
 from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
@@ -75,7 +75,7 @@ def check_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
         for node in nodes
         for problem in _read_node(node, base_dir).problems
         if not (node.told and _was_left_out(problem, node.message))
-    ] + _repeated_names(nodes)
+    ] + repeated_names(nodes, "its model is loaded under that name")
 
 
 def notes_on_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
@@ -104,7 +104,7 @@ def load_nodes(nodes: Sequence[Node], base_dir: Path, loading: Loading) -> tuple
 
     Returns: the models, or None and everything that is wrong. Nothing is loaded unless all options are right.
     """
-    problems = _repeated_names(nodes)
+    problems = repeated_names(nodes, "its model is loaded under that name")
     checked = [(node, _read_node(node, base_dir, loading.cache_dir)) for node in nodes]
     problems += [
         problem for _, each in checked for problem in [*each.problems, *_preset_problems(loading.requests, each)]
@@ -197,21 +197,6 @@ def _read_node(node: Node, base_dir: Path, cache_dir: str | None = None) -> Chec
         )  # fmt: skip
         return CheckedOptions(None, None, (problem,))
     return read_options(options, base_dir, node=name or None, place=node.place, cache_dir=cache_dir)
-
-
-def _repeated_names(nodes: Sequence[Node]) -> list[Problem]:
-    """Models are found by node name, so that names are needed and must differ."""
-    names = [node.message.name for node in nodes]
-    problems = [
-        Problem("the node needs a name: its model is loaded under that name", place=node.place("name"))
-        for node in nodes
-        if not node.message.name
-    ]
-    return problems + [
-        Problem("another node of this graph has the same name", place=node.place("name"), node=node.message.name)
-        for position, node in enumerate(nodes)
-        if node.message.name and node.message.name in names[:position]
-    ]
 
 
 def _load_problem(error: LoadError, node: Node) -> Problem:
