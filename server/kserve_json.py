@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from calculators.http_payload import RequestError
 from calculators.kserve_payload import InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
-from calculators.kserve_tensors import elements_of, numbers_of, raw_of
+from calculators.kserve_tensors import DATATYPES, elements_of, numbers_of, raw_of
 from server.kserve_values import quoted, refuse
 from server.payload import parse_object
 from server.replies import GraphAnswerError
@@ -123,6 +123,8 @@ def write_response(response: InferResponse, forms: Forms) -> tuple[bytes, int | 
     for tensor in response.outputs:
         described: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
         parameters = tensor.parameters
+        if tensor.datatype not in DATATYPES and not forms.is_binary(tensor.name):  # a Python node has made it up
+            _refuse_json(tensor.name, f"the datatype {quoted(tensor.datatype)}")
         try:
             if forms.is_binary(tensor.name):
                 raw = raw_of(tensor)

@@ -10,7 +10,7 @@ import numpy as np
 
 from calculators.http_payload import Headers, HttpPayload, RequestError
 from calculators.kserve_payload import InferRequest, Tensor
-from calculators.kserve_tensors import array_of, elements_of, raw_of
+from calculators.kserve_tensors import DATATYPES, array_of, elements_of, raw_of
 from calculators.python_node.tensor import FORMATS, received
 from calculators.python_node.tensor import Tensor as PyTensor
 from graph_runtime import Image, ImageFormat, ImageFrame
@@ -54,8 +54,19 @@ def value_of(
 def _py_tensor(tensor: Tensor) -> PyTensor:
     """What a Python node takes: raw bytes of a datatype that is BYTES, or unknown, are its own business, and so is their shape."""
     raw = tensor.data
-    if isinstance(raw, list) or tensor.datatype in FORMATS:
-        raw = raw_of(tensor) if tensor.datatype == "BYTES" else array_of(tensor).tobytes()
+    if isinstance(raw, list) and tensor.datatype not in DATATYPES:
+        refuse(
+            f"The input {quoted(tensor.name)} is {quoted(tensor.datatype)}: data of a datatype that KServe does not know comes in "
+            "binary form.",
+            "invalid_precision",
+            tensor.name,
+        )
+    if tensor.datatype in FORMATS:
+        raw = array_of(tensor).tobytes()
+    elif isinstance(raw, list):
+        raw = raw_of(tensor)
+    if min(tensor.shape, default=0) < 0:
+        refuse(f"The shape of the input {quoted(tensor.name)} has a negative dimension.", "invalid_shape", tensor.name)
     return received(tensor.name, raw, tensor.shape, tensor.datatype)
 
 
