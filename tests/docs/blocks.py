@@ -18,6 +18,9 @@ PAGES: Final = [
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
 ]
 
+PRINTED: Final = ("output", "mermaid")
+"""Languages of what the block before prints."""
+
 _BLOCK: Final = re.compile(
     r"^(?:[ ]*<!-- (?P<word>not run|file): (?P<about>[^\n]+?) -->\n\n?)?"
     r"^(?P<indent>[ ]*)```(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",

@@ -1,13 +1,11 @@
-"""Every code block of the pages does what it is there for: programs and commands run, files are those that their readers take."""
+"""Every code block of the pages is what it says; ``tests/site`` runs them. And links lead somewhere."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from shutil import copytree, ignore_patterns
 from typing import Any, Final
 
 import pytest
@@ -15,54 +13,10 @@ import yaml
 
 from graph_runtime import CalculatorGraphConfig, Plan, known_calculators, parse_graph_config
 from server.config_file import read_config_file
-from server.discovery import bundled_models_dir
-from tests.docs.blocks import PAGES, ROOT, Block, blocks
-from tests.docs.reader import Reader, Serving
+from tests.docs.blocks import PAGES, PRINTED, ROOT, Block, blocks
 
 SHOWN: Final = ("", "text", "cpp")
 """Languages of what is only looked at: trees and drawings, and C++ to compare with."""
-
-
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Serving]]:
-    """A model folder with the model that comes with the package, and a server for all pages that start none."""
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "models").mkdir()
-    (folder / "models" / "shapes").symlink_to(bundled_models_dir() / "shapes")
-    server = Serving("exec graph-runtime serve --models models", folder)
-    yield folder / "models", server
-    server.end()
-
-
-DONE: Final = [page for page in PAGES if any(each.language in ("python", "bash") for each in blocks(page))]
-
-
-@pytest.mark.parametrize("page", DONE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_reader_can_do_what_a_page_says(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    to_do = [each for each in blocks(page) if not each.not_run]
-    text = "".join(each.text for each in to_do)
-    server = None
-    if "localhost:8000" in text and "graph-runtime serve" not in text:
-        models, server = request.getfixturevalue("served")
-        (tmp_path / "models").symlink_to(models)
-    elif "models/OpenVINO/sd15" in text:
-        shapes = bundled_models_dir() / "shapes"
-        copytree(shapes, tmp_path / "models/OpenVINO/sd15", ignore=ignore_patterns("graph.pbtxt"))
-    reader = Reader(tmp_path, server)
-    try:
-        for block in to_do:
-            if block.file or block.language in ("python", "bash"):
-                reader.do(block)
-            elif block.language in PRINTED:
-                assert matches(block.text, reader.printed), f"{block.place}: it prints\n{reader.printed}"
-    finally:
-        reader.close()
-
-
-def matches(told: str, printed: str) -> bool:
-    """Whether a page tells what is printed; ``...`` stands for anything."""
-    pattern = ".*".join(map(re.escape, told.strip().split("...")))
-    return re.fullmatch(pattern, printed.strip(), re.S) is not None
 
 
 EVERY_BLOCK: Final = [pytest.param(each, id=each.place) for page in PAGES for each in blocks(page)]
@@ -113,9 +67,6 @@ def look_at_yaml(block: Block, folder: Path) -> None:
 def look_at_output(block: Block, folder: Path) -> None:
     assert block.text.strip()
 
-
-PRINTED: Final = ("output", "mermaid")
-"""Languages of what the block before prints."""
 
 LOOKS: Final = {
     "python": look_at_python,
