@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 PROGRESS: Final = "progress"
@@ -17,14 +18,21 @@ class Steps(NamedTuple):
 
 
 class Progress:
-    """Of one run; ``CalculatorGraph.set_service(PROGRESS, Progress())`` before it starts. Any thread may tell and read."""
+    """Of one run; ``CalculatorGraph.set_service(PROGRESS, Progress())`` before it starts. Any thread may tell and read.
+
+    Attributes:
+        on_tell: is told the same, if it is set.
+    """
 
     def __init__(self) -> None:
+        self.on_tell: Callable[[str, int, int], None] | None = None
         self._by_node: dict[str, Steps] = {}
 
     def tell(self, node: str, done: int, total: int) -> None:
         """Note that a node has done so many steps of what it works on; it costs next to nothing."""
         self._by_node[node] = Steps(done, total)
+        if self.on_tell is not None:
+            self.on_tell(node, done, total)
 
     @property
     def steps(self) -> Steps | None:

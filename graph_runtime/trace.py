@@ -5,30 +5,72 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import iscoroutinefunction
 from itertools import count
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from graph_runtime.timestamp import debug_string
+from graph_runtime.timestamp import UNSET, debug_string
 
 DEFAULT_CAPACITY: Final = 20_000
 """Events that are kept; older ones are forgotten. MediaPipe's default (``profiler_config.trace_log_capacity``)."""
+_MOMENT: Final = -1
 
-_Event = tuple[str, str, int, int, int, int, int]
+
+class Call(NamedTuple):
+    """One call of a node, or a moment in one.
+
+    Attributes:
+        phase: ``"open"``, ``"process"`` or ``"close"``; of a moment, what happened.
+        start_ns, duration_ns: of ``time.perf_counter_ns``; a moment has the duration 0.
+        timestamp: of the packets that the node was called with; UNSET for a moment.
+        thread: the native id.
+        coroutine: the number of the coroutine; 0 for a function, -1 for a moment.
+    """
+
+    node: str
+    phase: str
+    start_ns: int
+    duration_ns: int
+    timestamp: int
+    thread: int
+    coroutine: int = 0
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether it is a moment in a call, not a call."""
+        return self.coroutine == _MOMENT
+
+
+class Totals:
+    """What the calls of ``process`` of one node add up to; times in nanoseconds."""
+
+    __slots__ = ("calls", "last_ns", "longest_ns", "total_ns")
+
+    def __init__(self) -> None:
+        self.calls = self.total_ns = self.last_ns = self.longest_ns = 0
+
+    def add(self, other: Totals) -> None:
+        """Add later calls."""
+        if other.calls:
+            self.calls += other.calls
+            self.total_ns += other.total_ns
+            self.last_ns = other.last_ns
+            self.longest_ns = max(self.longest_ns, other.longest_ns)
 
 
 class Tracer:
-    """A ring of the last events: (node, phase, start, duration, input timestamp, thread, number of the coroutine or 0)."""
+    """The last calls of a graph's nodes, in the order in which they ended, and the totals of all."""
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
-        self._events: deque[_Event] = deque(maxlen=capacity)
-        self._calls: Counter[str] = Counter()
+        self._calls: deque[Call] = deque(maxlen=capacity)
+        self._totals: dict[str, Totals] = {}
         self._threads: dict[int, str] = {}
         self._coroutines = count(1)
+        self._noted = 0
 
     def wrap(self, node: str, phase: str, method: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The method, with an event for each call."""
@@ -53,50 +95,107 @@ class Tracer:
         return traced
 
     def _note(self, node: str, phase: str, start: int, timestamp: int, coroutine: int = 0) -> None:
+        duration = perf_counter_ns() - start
+        self._calls.append(Call(node, phase, start, duration, timestamp, self._thread(), coroutine))
+        self._noted += 1
+        if phase == "process":
+            totals = self._totals.get(node)
+            if totals is None:
+                totals = self._totals.setdefault(node, Totals())
+            totals.calls += 1
+            totals.total_ns += duration
+            totals.last_ns = duration
+            if duration > totals.longest_ns:
+                totals.longest_ns = duration
+
+    def note_step(self, node: str, done: int, total: int) -> None:
+        """Add a moment of a call that goes on: a step of its work is done; from any thread."""
+        self._calls.append(Call(node, f"{done} of {total}", perf_counter_ns(), 0, UNSET, self._thread(), _MOMENT))
+        self._noted += 1
+
+    def _thread(self) -> int:
         thread = threading.get_native_id()  # the small number that other tools show, and that fits their tables
         if thread not in self._threads:
             self._threads[thread] = threading.current_thread().name
-        self._events.append((node, phase, start, perf_counter_ns() - start, timestamp, thread, coroutine))
-        if phase == "process":
-            self._calls[node] += 1
+        return thread
 
     def calls(self, node: str) -> int:
         """How often ``process`` of a node was called."""
-        return self._calls[node]
+        totals = self._totals.get(node)
+        return 0 if totals is None else totals.calls
+
+    @property
+    def last_calls(self) -> tuple[Call, ...]:
+        """The calls that are kept; from any thread, at any time."""
+        while True:
+            try:
+                return tuple(self._calls)
+            except RuntimeError:  # a call ended meanwhile
+                continue
+
+    @property
+    def noted(self) -> int:
+        """How many calls and moments there were in all, about."""
+        return self._noted
+
+    @property
+    def totals(self) -> Mapping[str, Totals]:
+        """Node -> what all its calls add up to."""
+        return self._totals.copy()
+
+    @property
+    def threads(self) -> Mapping[int, str]:
+        """The native ids of the threads that made calls, and their names."""
+        return self._threads.copy()
 
     def chrome_trace(self) -> dict[str, Any]:
-        """The events in the Trace Event Format; times in microseconds.
-
-        A call is a complete event ("X") of its thread. Coroutines overlap on the thread of their event loop, so each is a pair of
-        async events ("b", "e") with a number of its own.
-        """
-        process = os.getpid()
-        events: list[dict[str, Any]] = [
-            {"ph": "M", "name": "process_name", "pid": process, "tid": 0, "args": {"name": "graph_runtime"}}
-        ]
-        for thread, name in list(self._threads.items()):
-            events.append({"ph": "M", "name": "thread_name", "pid": process, "tid": thread, "args": {"name": name}})
-        for node, phase, start, duration, timestamp, thread, coroutine in list(self._events):
-            event = {
-                "ph": "X",
-                "name": node,
-                "cat": phase,
-                "ts": start / 1000,
-                "pid": process,
-                "tid": thread,
-                # As text where a reader in JavaScript would round it.
-                "args": {
-                    "phase": phase,
-                    "input_timestamp": timestamp if abs(timestamp) < 2**53 else debug_string(timestamp),
-                },
-            }
-            if coroutine:
-                events.append({**event, "ph": "b", "id": coroutine})
-                events.append({**event, "ph": "e", "id": coroutine, "ts": (start + duration) / 1000})
-            else:
-                events.append({**event, "dur": duration / 1000})
-        return {"traceEvents": events, "displayTimeUnit": "ms"}
+        """The calls in the Trace Event Format; times in microseconds. See :func:`chrome_events`."""
+        return chrome_trace(chrome_events(self.last_calls), self.threads)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the events as JSON."""
         Path(path).write_text(json.dumps(self.chrome_trace()), encoding="utf-8")
+
+
+def chrome_trace(events: Iterable[Mapping[str, Any]], threads: Mapping[int, str]) -> dict[str, Any]:
+    """A file of the Trace Event Format, with the names of this process and of threads in front of the events."""
+    process = os.getpid()
+    names = [{"ph": "M", "name": "process_name", "pid": process, "tid": 0, "args": {"name": "graph_runtime"}}]
+    for thread, name in threads.items():
+        names.append({"ph": "M", "name": "thread_name", "pid": process, "tid": thread, "args": {"name": name}})
+    return {"traceEvents": [*names, *events], "displayTimeUnit": "ms"}
+
+
+def chrome_events(calls: Iterable[Call], run: int = 0) -> Iterator[dict[str, Any]]:
+    """Calls as events of the Trace Event Format.
+
+    A call is a complete event ("X") of its thread. Coroutines overlap on the thread of their event loop, so each is a pair of
+    async events ("b", "e") with a number of its own. A moment is an instant event ("i").
+
+    Args:
+        calls: what to write.
+        run: which run they are of, where a file has several: numbers of coroutines are unique in one run alone.
+    """
+    process = os.getpid()
+    for call in calls:
+        event: dict[str, Any] = {
+            "ph": "X",
+            "name": call.node,
+            "cat": call.phase,
+            "ts": call.start_ns / 1000,
+            "pid": process,
+            "tid": call.thread,
+            # As text where a reader in JavaScript would round it.
+            "args": {
+                "phase": call.phase,
+                "input_timestamp": call.timestamp if abs(call.timestamp) < 2**53 else debug_string(call.timestamp),
+            },
+        }
+        if call.is_moment:
+            yield {**event, "ph": "i", "s": "t", "name": f"{call.node}: {call.phase}", "cat": "moment", "args": {}}
+        elif call.coroutine:
+            number = f"{run}.{call.coroutine}" if run else call.coroutine
+            yield {**event, "ph": "b", "id": number}
+            yield {**event, "ph": "e", "id": number, "ts": (call.start_ns + call.duration_ns) / 1000}
+        else:
+            yield {**event, "dur": call.duration_ns / 1000}

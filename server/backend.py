@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from calculators.http_payload import RequestError
 from calculators.image_gen.abilities import ImageAbilities
 from calculators.statistics import ImageStatistics
 from server.discovery import ServableSpec
 from server.interface import GraphInterface
+
+if TYPE_CHECKING:
+    from server.graph_report import GraphPicture, GraphReport
 
 
 class Origin(NamedTuple):
@@ -194,6 +197,14 @@ class Backend(Protocol):
 
     def occupancy(self, handle: Handle) -> Occupancy:
         """How busy a servable is."""
+        ...
+
+    def picture(self, handle: Handle) -> GraphPicture:
+        """What a servable's graph is made of, to be drawn."""
+        ...
+
+    def report(self, handle: Handle) -> GraphReport:
+        """What a servable's graph does now, and what its last runs did."""
         ...
 
     def statistics(self) -> Mapping[str, Mapping[str, ImageStatistics]]:

@@ -39,6 +39,7 @@ from server.discovery import ServableSpec
 from server.fair_slots import FairSlots
 from server.graph_checks import graph_problems
 from server.graph_queue import read_graph_queue
+from server.graph_report import GraphPicture, GraphReport, picture_of
 from server.graph_source import calculators_beside, plan_servable, read_servable
 from server.interface import interface_of, unservable
 from server.local_run import Loaded, LocalRun, run_at_once
@@ -178,6 +179,14 @@ class LocalBackend:
         running = min(sum(run.started for run in runs), handle.limits.at_once)
         return Occupancy(running, len(runs) - running)
 
+    def picture(self, handle: Handle) -> GraphPicture:
+        """What was made of it at load."""
+        return self._loaded[handle.key].picture
+
+    def report(self, handle: Handle) -> GraphReport:
+        """What the recorder has."""
+        return self._loaded[handle.key].recorder.report()
+
     def statistics(self) -> Mapping[str, Mapping[str, ImageStatistics]]:
         """What the resources say, those that are gone included."""
         found = {name: dict(nodes) for name, nodes in self._done_before.items()}
@@ -310,7 +319,7 @@ def _load_with(
         allow_python_nodes=settings.allow_python_nodes,
     )
     runs, limits = _limits(spec, queue.bound, resources.at_once, settings)
-    return Loaded(spec.name, plan, resources, runs, limits.at_once, own), limits
+    return Loaded(spec.name, plan, resources, runs, limits.at_once, own, picture_of(plan, spec)), limits
 
 
 async def in_thread(name: str, work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:

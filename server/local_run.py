@@ -15,6 +15,8 @@ from graph_runtime import CalculatorGraph, Packet, Plan
 from graph_runtime.folder_code import FolderCode
 from server.backend import Event, Refused, RunCancelledError, RunProgress, RunRequest
 from server.fair_slots import GroupSlots
+from server.graph_report import GraphPicture
+from server.recording import Recorder, Recording
 
 
 class Loaded:
@@ -27,12 +29,15 @@ class Loaded:
         resources: Resources,
         runs_at_once: int,
         works_at_once: int,
-        own: FolderCode | None = None,
+        own: FolderCode | None,
+        picture: GraphPicture,
     ) -> None:
         self.name = name
         self.plan = plan
+        self.picture = picture
         self.resources = resources
         self._own = own
+        self.recorder = Recorder(plan)
         self.slots = asyncio.Semaphore(runs_at_once)
         self.works_at_once = works_at_once
         self.runs: dict[LocalRun, None] = {}
@@ -66,6 +71,8 @@ def drive(
     feed: Callable[[CalculatorGraph], None] | None = None,
     on_done: Callable[[], None] | None = None,
     progress: Progress | None = None,
+    *,
+    recorded: bool = True,
 ) -> Exception | None:
     """Run a graph once in this thread, from its start to its end.
 
@@ -78,12 +85,17 @@ def drive(
             threads of its own.
         on_done: called on some thread when the run has ended.
         progress: is told how far its nodes are.
+        recorded: whether its calls are kept for those who look at the graph.
 
     Returns:
         What it failed with; None if it went well.
     """
+    recording: Recording | None = None
+    failure: Exception | None = None
     try:
         graph = CalculatorGraph(loaded.plan)
+        if recorded:
+            recording = loaded.recorder.begin(graph, request)
         for port in loaded.plan.graph_outputs:
             graph.observe_output_stream(port[2], emit)
         side_packets = {**loaded.resources.side_packets, **request.side_packets}
@@ -91,6 +103,8 @@ def drive(
             graph.set_service(key, value)
         if progress is not None:
             graph.set_service(PROGRESS, progress)
+            if recording is not None:
+                progress.on_tell = recording.tracer.note_step
         graph.start_run(side_packets, deferred=feed is None, on_done=on_done)
         started(graph)
         if feed is not None:
@@ -101,13 +115,14 @@ def drive(
         graph.close_all_packet_sources()
         graph.wait_until_done()
     except Exception as error:
-        return error
+        failure = error
     except BaseException as error:
         # SystemExit and its like must not travel into the event loop, where they would end the server.
-        wrapped = RuntimeError(f"a calculator raised {error!r}")
-        wrapped.__cause__ = error
-        return wrapped
-    return None
+        failure = RuntimeError(f"a calculator raised {error!r}")
+        failure.__cause__ = error
+    if recording is not None:
+        loaded.recorder.end(recording, failure)
+    return failure
 
 
 def run_at_once(loaded: Loaded, request: RunRequest) -> list[Event]:
@@ -118,7 +133,10 @@ def run_at_once(loaded: Loaded, request: RunRequest) -> list[Event]:
     """
     events: list[Event] = []
     error = drive(
-        loaded, request, lambda stream, packet: events.append(Event(stream, packet.value, int(packet.timestamp)))
+        loaded,
+        request,
+        lambda stream, packet: events.append(Event(stream, packet.value, int(packet.timestamp))),
+        recorded=loaded.recorder.is_watched,
     )
     if error is not None:
         raise error

@@ -1,0 +1,162 @@
+"""What the runs of a loaded graph did: the last ones call by call, and how long the calls of each node took."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from graph_runtime import CalculatorGraph, GraphError, Plan, StatusCode
+from graph_runtime.inspect import NodeSnapshot
+from graph_runtime.plan import UNLIMITED
+from graph_runtime.trace import Totals, Tracer
+from server.backend import RunRequest
+from server.graph_report import GraphReport, NodeReport, Outcome, QueueReport, RunReport
+from server.refusal import refusal_in
+
+KEPT_RUNS: Final = 20
+KEPT_CALLS: Final = 1000
+"""Of each run, so that a long one does not fill the memory."""
+WATCHED_S: Final = 10.0
+"""How long after a look quick runs are recorded."""
+
+
+class Recorder:
+    """Of one loaded graph. Runs end on any thread; everything else is called on the event loop.
+
+    Runs on threads are all recorded: beside the thread it costs little. Those of a graph that runs at once (``Plan.nonblocking``)
+    are for as long as somebody looks.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._runs: deque[RunReport] = deque(maxlen=KEPT_RUNS)
+        self._totals: dict[str, Totals] = {}
+        self._live: dict[Recording, None] = {}
+        self._recorded = 0
+        self._lock = threading.Lock()
+        self._watched_until: float | None = None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody has looked lately."""
+        if self._watched_until is None:
+            return False
+        if time.monotonic() > self._watched_until:
+            self._watched_until = None
+            return False
+        return True
+
+    def begin(self, graph: CalculatorGraph, request: RunRequest) -> Recording:
+        """Record the run that a graph is about to begin; whoever asks calls ``end`` when it is over."""
+        recording = Recording(graph, graph.tracer or graph.enable_tracing(KEPT_CALLS), request, time.perf_counter_ns())
+        with self._lock:
+            self._live[recording] = None
+        return recording
+
+    def end(self, recording: Recording, error: BaseException | None) -> None:
+        """Keep what a run did that has just ended."""
+        tracer = recording.tracer
+        duration_ns = time.perf_counter_ns() - recording.start_ns
+        calls, totals = tracer.last_calls, tracer.totals
+        with self._lock:
+            del self._live[recording]
+            self._recorded += 1
+            for node, each in totals.items():
+                self._totals.setdefault(node, Totals()).add(each)
+            self._runs.append(
+                RunReport(
+                    number=self._recorded,
+                    api=recording.request.origin.api,
+                    outcome=_outcome(error),
+                    began_s=time.time() - duration_ns / 1e9,
+                    start_ns=recording.start_ns,
+                    duration_ns=duration_ns,
+                    calls=calls[-KEPT_CALLS:],
+                    left_out=max(0, tracer.noted - KEPT_CALLS),
+                    threads=tracer.threads,
+                )
+            )
+
+    def report(self) -> GraphReport:
+        """What there is to see now; and for a while the next runs are recorded, whatever they are."""
+        self._watched_until = time.monotonic() + WATCHED_S
+        nodes = {node.name: _Node(node.name) for node in self._plan.nodes}
+        with self._lock:
+            for name, totals in self._totals.items():
+                nodes[name].totals.add(totals)
+            runs, recorded, live = tuple(self._runs), self._recorded, tuple(self._live)
+            calls = [(each.tracer.totals, each.tracer.last_calls) for each in live]
+        for (totals_of, last_calls), recording in zip(calls, live, strict=True):
+            for name, totals in totals_of.items():
+                nodes[name].totals.add(totals)
+            for call in last_calls:
+                nodes[call.node].progress = call.phase if call.is_moment else None
+            for seen in recording.graph.snapshot().nodes:
+                nodes[seen.name].see(seen)
+        now = time.perf_counter_ns()
+        limit = self._plan.max_queue_size
+        return GraphReport(
+            nodes=tuple(node.report() for node in nodes.values()),
+            ages_s=tuple((now - recording.start_ns) / 1e9 for recording in live),
+            runs=runs,
+            recorded=recorded,
+            always_recorded=not self._plan.nonblocking,
+            max_queue_size=None if limit == UNLIMITED else limit,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """A run that goes on, and what is written down of it."""
+
+    graph: CalculatorGraph
+    tracer: Tracer
+    request: RunRequest
+    start_ns: int
+
+
+class _Node:
+    """A report that is being added up."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.totals = Totals()
+        self.running = 0
+        self.progress: str | None = None
+        self.queues: dict[str, tuple[int, int]] = {}
+        self.waits_for: dict[str, None] = {}
+
+    def see(self, node: NodeSnapshot) -> None:
+        """Add what the node is doing in one run."""
+        self.running += node.state == "running"
+        if node.waits_for is not None and node.state != "running":
+            self.waits_for.setdefault(node.waits_for)
+        for queue in node.inputs:
+            packets, most = self.queues.get(queue.stream, (0, 0))
+            self.queues[queue.stream] = packets + queue.queue_size, max(most, queue.queue_size)
+
+    def report(self) -> NodeReport:
+        totals = self.totals
+        return NodeReport(
+            name=self.name,
+            calls=totals.calls,
+            mean_ms=totals.total_ns / totals.calls / 1e6 if totals.calls else None,
+            last_ms=totals.last_ns / 1e6 if totals.calls else None,
+            longest_ms=totals.longest_ns / 1e6 if totals.calls else None,
+            running=self.running,
+            progress=self.progress if self.running else None,
+            queues=tuple(QueueReport(stream, *sizes) for stream, sizes in self.queues.items()),
+            waits_for=tuple(self.waits_for),
+        )
+
+
+def _outcome(error: BaseException | None) -> Outcome:
+    if error is None:
+        return "done"
+    refusal = refusal_in(error)
+    if refusal is not None and refusal.status < 500:
+        return "refused"
+    return "cancelled" if isinstance(error, GraphError) and error.code is StatusCode.CANCELLED else "failed"
