@@ -18,6 +18,7 @@ from server.clock import Clock, SystemClock
 from server.config_routes import CONFIG_ROUTES
 from server.departures import departures
 from server.drain import Drain
+from server.graph_routes import GRAPH_ROUTES, show_graph, show_graphs
 from server.health_routes import live, ready
 from server.image_routes import send_image
 from server.image_store import ImageStore
@@ -91,6 +92,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> web.Application
         web.get("/{version:v1|v3}/requests/{id}", show_request),
         web.post("/{version:v1|v3}/requests/{id}/cancel", cancel_request),
         *CONFIG_ROUTES,
+        *GRAPH_ROUTES,
         web.post("/{version:v1|v3}/{call:.+}", call_graph),
     ])  # fmt: skip
     app.on_response_prepare.append(add_headers)
@@ -104,7 +106,9 @@ async def access(app: web.Application) -> AsyncIterator[None]:
     app[SETTINGS].check()
     key = await in_thread("read the API key", lambda: api_key(app[SETTINGS]))
     app[ACCESS] = Access(
-        app[SETTINGS], key, (show_page, lead_to_page, send_web_file, live, ready, openapi.show_openapi)
+        app[SETTINGS],
+        key,
+        (show_page, show_graphs, show_graph, lead_to_page, send_web_file, live, ready, openapi.show_openapi),
     )
     yield
 
