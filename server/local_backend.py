@@ -80,7 +80,9 @@ class LocalBackend:
             spec.model.quality, self._settings.max_upload_bytes, self._settings.max_upload_pixels, self._store
         )
         loaded, limits = await in_thread(
-            f"load {spec.name}", lambda: _load(spec, requests, self._settings), undo=lambda made: made[0].close()
+            f"load {spec.name}",
+            lambda: _load(spec, requests, self._settings, self._clock),
+            undo=lambda made: made[0].close(),
         )
         plan, resources = loaded.plan, loaded.resources
         interface = interface_of(plan, resources.side_packets)
@@ -285,11 +287,11 @@ def _limits(spec: ServableSpec, bound: int | None, lanes: int | None, settings: 
     return runs, Limits(at_once, WAITING_FOR_EACH * at_once if size is None else size, timeout_s)
 
 
-def _load(spec: ServableSpec, requests: RequestSettings, settings: Settings) -> tuple[Loaded, Limits]:
+def _load(spec: ServableSpec, requests: RequestSettings, settings: Settings, clock: Clock) -> tuple[Loaded, Limits]:
     """The graph with what its nodes need, and what it can do."""
     own = calculators_beside(spec, allowed=settings.allow_python_nodes)
     try:
-        return _load_with(own, spec, requests, settings)
+        return _load_with(own, spec, requests, settings, clock)
     except BaseException:
         if own is not None:
             own.close()
@@ -297,7 +299,7 @@ def _load(spec: ServableSpec, requests: RequestSettings, settings: Settings) -> 
 
 
 def _load_with(
-    own: FolderCode | None, spec: ServableSpec, requests: RequestSettings, settings: Settings
+    own: FolderCode | None, spec: ServableSpec, requests: RequestSettings, settings: Settings, clock: Clock
 ) -> tuple[Loaded, Limits]:
     # Places in error texts start at the model folder: clients see them, and need not know the rest of the path.
     label = f"{spec.name}/{spec.shown_file.name}"
@@ -319,7 +321,7 @@ def _load_with(
         allow_python_nodes=settings.allow_python_nodes,
     )
     runs, limits = _limits(spec, queue.bound, resources.at_once, settings)
-    return Loaded(spec.name, plan, resources, runs, limits.at_once, own, picture_of(plan, spec)), limits
+    return Loaded(spec.name, plan, resources, runs, limits.at_once, own, picture_of(plan, spec), clock), limits
 
 
 async def in_thread(name: str, work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:

@@ -14,6 +14,7 @@ from calculators import PROGRESS, Progress, Resources
 from graph_runtime import CalculatorGraph, Packet, Plan
 from graph_runtime.folder_code import FolderCode
 from server.backend import Event, Refused, RunCancelledError, RunProgress, RunRequest
+from server.clock import Clock
 from server.fair_slots import GroupSlots
 from server.graph_report import GraphPicture
 from server.recording import Recorder, Recording
@@ -31,13 +32,14 @@ class Loaded:
         works_at_once: int,
         own: FolderCode | None,
         picture: GraphPicture,
+        clock: Clock,
     ) -> None:
         self.name = name
         self.plan = plan
         self.picture = picture
         self.resources = resources
         self._own = own
-        self.recorder = Recorder(plan)
+        self.recorder = Recorder(plan, clock)
         self.slots = asyncio.Semaphore(runs_at_once)
         self.works_at_once = works_at_once
         self.runs: dict[LocalRun, None] = {}

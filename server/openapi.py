@@ -38,6 +38,7 @@ ERRORS: Final = MappingProxyType(
         413: "The body is too large.",
         415: "The body is of another type than those that are taken.",
         421: "The Host header names another server.",
+        422: "The graph has too many nodes for a picture.",
         429: "Too many requests wait for this model; Retry-After says when to come again.",
         499: "Somebody has cancelled the request by its id.",
         500: "The server or a graph failed; the log says why, under the id of the request.",
@@ -60,6 +61,10 @@ PARAMETERS: Final[Mapping[str, Schema]] = MappingProxyType(
         "name": {"in": "path", "description": "the end of a URL that an answer gave"},
         "file": {"in": "path", "description": "its name"},
         "call": {"in": "path", "description": "what the graph takes as the address of a call"},
+        "after": {
+            "in": "query", "required": False, "description": "leave out runs up to this number",
+            "schema": {"type": "integer", "minimum": 0},
+        },
         TIMEOUT_HEADER: {
             "in": "header", "required": False, "description": "in how many seconds the request has to be answered",
             "schema": {"type": "number", "exclusiveMinimum": 0},
@@ -182,6 +187,30 @@ OPERATIONS: Final = (
     Operation(
         method="get", paths=("/metrics",), tag="Operation", summary="Numbers for Prometheus", gives={200: {"text/plain": _TEXT}},
         errors=(404,),
+    ),
+    Operation(
+        method="get", paths=("/graphs/{model}/snapshot",), tag="Graphs", summary="What a graph does now, and its last runs",
+        gives={200: {JSON: ref("GraphSnapshot")}}, errors=(400, 404, 503), headers=("after",),
+    ),
+    Operation(
+        method="get", paths=("/graphs/{model}/trace",), tag="Graphs", summary="Its last runs as a trace, for Perfetto",
+        gives={200: {JSON: ref("Trace")}}, errors=(404, 503),
+    ),
+    Operation(
+        method="get", paths=("/graphs/{model}/graph.json",), tag="Graphs", summary="What a graph is made of",
+        gives={200: {JSON: ref("GraphStructure")}}, errors=(404, 503),
+    ),
+    Operation(
+        method="get", paths=("/graphs/{model}/graph.svg",), tag="Graphs", summary="A graph, drawn",
+        gives={200: {"image/svg+xml": _TEXT}}, errors=(404, 422, 503),
+    ),
+    Operation(
+        method="get", paths=("/graphs/{model}",), tag="Graphs", summary="The page of a graph", gives={200: {"text/html": _TEXT}},
+        errors=(404, 503), open=True,
+    ),
+    Operation(
+        method="get", paths=("/graphs",), tag="Graphs", summary="The page with all graphs", gives={200: {"text/html": _TEXT}},
+        open=True,
     ),
     Operation(
         method="get", paths=("/",), tag="Operation", summary="A page that says what is served", gives={200: {"text/html": _TEXT}},

@@ -36,6 +36,7 @@ def schemas() -> dict[str, Schema]:
     """Name -> schema."""
     state = {"enum": [each.value for each in State]}
     nothing = {"type": ["string", "null"]}
+    number, time = {"type": "number"}, {"type": ["number", "null"]}
     tensor = {"name": _TEXT, "datatype": {"enum": list(DATATYPES)}, "shape": _SHAPE, "parameters": _PARAMETERS}
     sizes = {"type": "array", "items": {"type": "integer"}}
     described = _object({"name": _TEXT, "datatype": _TEXT, "shape": sizes}, "name datatype shape")
@@ -130,6 +131,54 @@ def schemas() -> dict[str, Schema]:
         "Config": {
             "type": "object",
             "additionalProperties": _object({"model_version_status": {"type": "array", "items": status}}, "model_version_status"),
+        },
+        "GraphStructure": _object(
+            {
+                "name": _TEXT, "state": state, "problem": nothing, "summary": nothing,
+                "version": {"type": "integer", "description": "another one for each load; 0 while nothing is loaded"},
+                "nodes": {"type": "array", "items": _object(
+                    {"id": _TEXT, "name": _TEXT, "calculator": _TEXT, "place": nothing}, "id name calculator place"
+                )},
+            },
+            "name state problem version summary nodes",
+        ),
+        "GraphSnapshot": _object(
+            {
+                "name": _TEXT, "state": state, "problem": nothing, "version": {"type": "integer"},
+                "requests": _object({"running": {"type": "integer"}, "waiting": {"type": "integer"}}, "running waiting"),
+                "ages_s": {"type": "array", "items": number, "description": "how long the runs that go on have been going on"},
+                "recorded": {"type": "integer", "description": "how many runs were recorded"},
+                "always_recorded": {"type": "boolean", "description": "false where runs are recorded while somebody looks"},
+                "nodes": {"type": "array", "items": _object(
+                    {
+                        "name": _TEXT, "calls": {"type": "integer"}, "running": {"type": "integer"}, "progress": nothing,
+                        "mean_ms": time, "last_ms": time, "longest_ms": time, "waits_for": _TEXTS,
+                        "queues": {"type": "array", "items": _object(
+                            {"stream": _TEXT, "packets": {"type": "integer"}, "most": {"type": "integer"}}, "stream packets most"
+                        )},
+                    },
+                    "name calls running progress mean_ms last_ms longest_ms waits_for queues",
+                )},
+                "runs": {"type": "array", "items": _object(
+                    {
+                        "number": {"type": "integer"}, "api": _TEXT, "began": _TEXT, "duration_ms": number,
+                        "outcome": {"enum": ["done", "refused", "failed", "cancelled"]}, "left_out": {"type": "integer"},
+                        "calls": {"type": "array", "items": _object(
+                            {
+                                "node": _TEXT, "phase": _TEXT, "start_ms": number, "duration_ms": number,
+                                "is_moment": {"type": "boolean"},
+                            },
+                            "node phase start_ms duration_ms is_moment",
+                        )},
+                    },
+                    "number api began duration_ms outcome left_out calls",
+                )},
+            },
+            "name state problem version requests ages_s recorded nodes runs",
+        ),
+        "Trace": {
+            "description": "the Trace Event Format",
+            **_object({"traceEvents": {"type": "array", "items": {"type": "object"}}, "displayTimeUnit": _TEXT}, "traceEvents"),
         },
         "ReloadFailure": _object({"error": _TEXT, "reason": _TEXT}, "error reason", False),
     }  # fmt: skip

@@ -13,6 +13,7 @@ from graph_runtime.inspect import NodeSnapshot
 from graph_runtime.plan import UNLIMITED
 from graph_runtime.trace import Totals, Tracer
 from server.backend import RunRequest
+from server.clock import Clock
 from server.graph_report import GraphReport, NodeReport, Outcome, QueueReport, RunReport
 from server.refusal import refusal_in
 
@@ -28,10 +29,15 @@ class Recorder:
 
     Runs on threads are all recorded: beside the thread it costs little. Those of a graph that runs at once (``Plan.nonblocking``)
     are for as long as somebody looks.
+
+    Args:
+        plan: the graph.
+        clock: says how long ago somebody looked.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, clock: Clock) -> None:
         self._plan = plan
+        self._clock = clock
         self._runs: deque[RunReport] = deque(maxlen=KEPT_RUNS)
         self._totals: dict[str, Totals] = {}
         self._live: dict[Recording, None] = {}
@@ -44,7 +50,7 @@ class Recorder:
         """Whether somebody has looked lately."""
         if self._watched_until is None:
             return False
-        if time.monotonic() > self._watched_until:
+        if self._clock.monotonic() > self._watched_until:
             self._watched_until = None
             return False
         return True
@@ -71,7 +77,7 @@ class Recorder:
                     number=self._recorded,
                     api=recording.request.origin.api,
                     outcome=_outcome(error),
-                    began_s=time.time() - duration_ns / 1e9,
+                    began_s=self._clock.time() - duration_ns / 1e9,
                     start_ns=recording.start_ns,
                     duration_ns=duration_ns,
                     calls=calls[-KEPT_CALLS:],
@@ -82,7 +88,7 @@ class Recorder:
 
     def report(self) -> GraphReport:
         """What there is to see now; and for a while the next runs are recorded, whatever they are."""
-        self._watched_until = time.monotonic() + WATCHED_S
+        self._watched_until = self._clock.monotonic() + WATCHED_S
         nodes = {node.name: _Node(node.name) for node in self._plan.nodes}
         with self._lock:
             for name, totals in self._totals.items():

@@ -6,8 +6,8 @@ let nodes = new Map(); // name -> its group
 
 /** Put an SVG file into the page. pick(name) is called for the node that somebody chooses. */
 export function showPicture(place, text, pick) {
-  const drawn = document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
-  drawn.querySelector("style")?.remove(); // for the file alone; here the page has the say
+  const bare = text.replace(/<style>[^<]*<\/style>/, ""); // for the file alone: here the page has the say, and allows no other
+  const drawn = document.importNode(new DOMParser().parseFromString(bare, "image/svg+xml").documentElement, true);
   drawn.setAttribute("role", "group");
   nodes = new Map();
   for (const group of drawn.querySelectorAll("g.node")) {

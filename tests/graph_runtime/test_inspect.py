@@ -275,6 +275,8 @@ def check_trace(text: str) -> list[dict[str, Any]]:
             stack.append(end)
         elif event["ph"] == "b":
             assert coroutines.setdefault((event["cat"], event["id"]), event["ts"]) == event["ts"]
+        elif event["ph"] == "i":
+            assert event["s"] == "t"
         else:
             assert event["ph"] == "e"
             assert coroutines.pop((event["cat"], event["id"])) <= event["ts"]

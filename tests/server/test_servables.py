@@ -13,6 +13,7 @@ from calculators.statistics import ImageStatistics
 from graph_runtime import GraphError
 from server.backend import Event, Feed, Handle, Occupancy, Refused, RunProgress, RunRequest
 from server.discovery import ServableSpec
+from server.graph_report import GraphPicture, GraphReport
 from server.interface import GraphInterface
 from server.repository import Scan
 from server.servables import Servable, Servables, State
@@ -95,6 +96,12 @@ class FakeBackend:
 
     def occupancy(self, handle: Handle) -> Occupancy:
         return Occupancy(0, 0)
+
+    def picture(self, handle: Handle) -> GraphPicture:
+        raise NotImplementedError
+
+    def report(self, handle: Handle) -> GraphReport:
+        raise NotImplementedError
 
     def statistics(self) -> dict[str, dict[str, ImageStatistics]]:
         return {}
