@@ -149,7 +149,7 @@ class Tracer:
         return self._threads.copy()
 
     def chrome_trace(self) -> dict[str, Any]:
-        """The calls in the Trace Event Format; times in microseconds. See :func:`chrome_events`."""
+        """The calls in the Trace Event Format; times in microseconds. See ``chrome_events``."""
         return chrome_trace(chrome_events(self.last_calls), self.threads)
 
     def write(self, path: str | os.PathLike[str]) -> None:
