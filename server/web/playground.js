@@ -46,7 +46,7 @@ async function showModels(wanted, size) {
   showHint(part("model-hint"), model, models);
   fit();
   if (size) fillSettings({ size }, model, picture.present);
-  part("generate").disabled = model === null;
+  part("generate").disabled = running !== null || model === null;
   offerExample();
   if (models.some(({ loading }) => loading)) setTimeout(() => showModels(wanted), LOOK_AGAIN_MS);
 }
@@ -142,7 +142,7 @@ function showRunning(runs) {
   const hadFocus = document.activeElement;
   if (runs) showProgress(null, say);
   else hideProgress();
-  part("generate").disabled = runs;
+  part("generate").disabled = runs || chosen() === null;
   // Whoever pressed the one button goes on with the other.
   if (runs && hadFocus === part("generate")) part("cancel").focus();
   if (!runs && hadFocus === part("cancel")) part("generate").focus();

@@ -4,7 +4,7 @@ const part = (id) => document.getElementById(id);
 
 let said = "";
 
-/** Show what the server tells of a request, {state, position, step, steps, image, images}; null before it has told anything. */
+/** Show what the server tells of a request, {state, position, step, steps}; null before it has told anything. */
 export function showProgress(told, say) {
   const bar = part("bar");
   part("progress").hidden = false;
@@ -28,11 +28,10 @@ export function hideProgress() {
 
 function line(told, waiting, drawing) {
   if (waiting) return `Waiting in line. ${ahead(told.position)}`;
-  if (drawing) return `Step ${told.step} of ${told.steps}${told.images > 1 && told.image !== undefined ? `, picture ${told.image + 1} of ${told.images}` : ""}`;
-  return "Drawing …";
+  if (drawing) return told.step < told.steps ? `Step ${told.step} of ${told.steps}` : "Nearly done …";
+  return told?.state === "running" ? "Drawing …" : "Sending …";
 }
 
 function ahead(position) {
-  if (position === undefined || position === null) return "";
   return position === 1 ? "It is next." : `${position - 1} before it.`;
 }
