@@ -62,7 +62,7 @@ function showSizes(model, withPicture, wanted) {
   if (!withPicture && wanted === model?.defaultSize) wanted = "";
   const known = choices.some(([value]) => value === wanted);
   const free = choices.some(([value]) => value === "own");
-  select.value = known ? wanted : free ? "own" : "";
+  select.value = known ? wanted : free && wanted ? "own" : choices[0][0];
   const own = sides(wanted);
   if (!known && free && own !== null) [field("width").value, field("height").value] = own;
   showOwnSize();

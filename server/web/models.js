@@ -72,11 +72,12 @@ export function showHint(hint, model, models) {
   hint.replaceChildren(...parts.flatMap((part) => [part, " "]));
 }
 
-/** The sizes to offer, as [value, label]; "" leaves it to the server, "own" asks for two numbers. */
+/** The sizes to offer, as [value, label]; "" leaves it to the server, where that has one; "own" asks for two numbers. */
 export function sizeChoices(model, withPicture) {
-  const automatic = withPicture ? "As the picture" : model?.defaultSize ? pretty(model.defaultSize) : "Its own";
-  const choices = [["", automatic]];
-  if (model === null) return choices;
+  if (model === null) return [["", "Automatic"]];
+  const choices = [];
+  if (withPicture) choices.push(["", "Automatic"]);
+  else if (model.defaultSize !== null) choices.push(["", pretty(model.defaultSize)]);
   for (const size of model.sizes ?? shapes(model)) {
     if (withPicture || size !== model.defaultSize) choices.push([size, pretty(size)]);
   }

@@ -22,6 +22,7 @@ let running = null;
 const say = (text) => { part("status").textContent = text; };
 const chosen = () => models.find(({ name }) => name === part("model").value) ?? null;
 
+part("without-scripts").hidden = true;
 part("playground").hidden = false;
 const picture = watchPicture({ changed: fit, refuse: (message) => markFault("image", message), say });
 const act = { startFrom, repeat, say };
@@ -41,7 +42,6 @@ async function showModels(wanted, size) {
     showProblem(error, "Try again", () => showModels(wanted, size));
     return;
   }
-  takeProblemAway();
   const model = showChoices(part("model"), models, wanted);
   showHint(part("model-hint"), model, models);
   fit();
@@ -51,6 +51,7 @@ async function showModels(wanted, size) {
   if (models.some(({ loading }) => loading)) setTimeout(() => showModels(wanted), LOOK_AGAIN_MS);
 }
 
+document.addEventListener("visibilitychange", () => { if (!document.hidden) showModels(); });
 part("model").addEventListener("change", () => {
   showHint(part("model-hint"), chosen(), models);
   fit();

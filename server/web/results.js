@@ -4,37 +4,28 @@ import { actions } from "./actions.js";
 
 const place = document.getElementById("results");
 
+let asked = null; // {count, size, prompt}
 let shown = []; // one for each picture: {figure, opener, image, url}
 
 /** Make room for the pictures of a request. size: "WxH", or "" where nobody knows yet. */
 export function begin(count, size, prompt) {
-  clear();
-  document.getElementById("empty").hidden = true;
-  shown = Array.from({ length: count }, (_, index) => {
-    const figure = Object.assign(document.createElement("figure"), { className: "result waiting" });
-    const image = document.createElement("img");
-    image.alt = count > 1 ? `${prompt}, picture ${index + 1} of ${count}` : prompt;
-    const opener = Object.assign(document.createElement("button"), { type: "button", className: "opener", hidden: true, disabled: true });
-    opener.append(image);
-    const blank = Object.assign(document.createElement("div"), { className: "blank" });
-    blank.style.aspectRatio = size ? size.replace("x", " / ") : "1";
-    figure.append(opener, blank);
-    return { figure, opener, image, url: null };
-  });
-  place.classList.toggle("several", count > 1);
-  place.replaceChildren(...shown.map(({ figure }) => figure));
+  for (const { url } of shown) if (url !== null) URL.revokeObjectURL(url);
+  asked = { count, size, prompt };
+  shown = [];
+  place.replaceChildren();
   place.setAttribute("aria-busy", "true");
+  document.getElementById("empty").hidden = true;
+  roomFor(count - 1);
 }
 
 /** Show what there is of a picture so far. */
 export function showPartial(index, blob) {
-  if (shown[index]) show(shown[index], blob);
+  show(roomFor(index), blob);
 }
 
 /** Show a picture that is done, with what can be done with it; open() shows it large. */
 export function showDone(index, entry, act, open) {
-  const room = shown[index];
-  if (!room) return;
+  const room = roomFor(index);
   show(room, entry.blob);
   room.figure.className = "result";
   room.opener.disabled = false;
@@ -67,6 +58,24 @@ export function end(why) {
   document.getElementById("empty").hidden = place.childElementCount > 0;
 }
 
+/** The place of a picture. There may be more than were asked for: some models are compiled for a number of pictures. */
+function roomFor(index) {
+  while (shown.length <= index) {
+    const figure = Object.assign(document.createElement("figure"), { className: "result waiting" });
+    const image = document.createElement("img");
+    image.alt = asked.count > 1 || shown.length ? `${asked.prompt}, picture ${shown.length + 1}` : asked.prompt;
+    const opener = Object.assign(document.createElement("button"), { type: "button", className: "opener", hidden: true, disabled: true });
+    opener.append(image);
+    const blank = Object.assign(document.createElement("div"), { className: "blank" });
+    blank.style.aspectRatio = asked.size ? asked.size.replace("x", " / ") : "1";
+    figure.append(opener, blank);
+    shown.push({ figure, opener, image, url: null });
+    place.append(figure);
+  }
+  place.classList.toggle("several", shown.length > 1);
+  return shown[index];
+}
+
 function show(room, blob) {
   const before = room.url;
   room.url = URL.createObjectURL(blob);
@@ -74,9 +83,4 @@ function show(room, blob) {
   room.opener.hidden = false;
   room.figure.querySelector(".blank")?.remove();
   if (before !== null) URL.revokeObjectURL(before);
-}
-
-function clear() {
-  for (const { url } of shown) if (url !== null) URL.revokeObjectURL(url);
-  shown = [];
 }
