@@ -10,6 +10,7 @@ import { hideProgress, showProgress } from "./progress.js";
 import { draw } from "./request.js";
 import * as results from "./results.js";
 
+const MOST_PLACES = 12; // kept free for pictures to come: who asks for a million is refused by the server
 const LOOK_AGAIN_MS = 3000;
 const ONE_COLUMN = matchMedia("(max-width: 60rem)"); // as in playground.css
 const EXAMPLE = "a red circle on a blue background";
@@ -100,7 +101,8 @@ async function generate() {
   showRunning(true);
   const edit = await picture.edit();
   const began = performance.now();
-  results.begin(Number(settings.n) || 1, settings.size || (edit === null ? chosen()?.defaultSize : ""), settings.prompt);
+  const count = Math.min(MOST_PLACES, Math.max(1, Math.trunc(Number(settings.n)) || 1));
+  results.begin(count, settings.size || (edit === null ? chosen()?.defaultSize : ""), settings.prompt);
   say("The request is sent.");
   if (ONE_COLUMN.matches) part("result").scrollIntoView({ block: "nearest" });
   const seeds = [];
