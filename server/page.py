@@ -8,6 +8,7 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -87,8 +88,9 @@ def _row(servables: Servables, servable: Servable) -> str:
     gap = None if servable.handle is None else http_gap(servable.handle.interface)
     texts += [None if gap is None else f"The graph {gap}."]
     reason = "".join(f"<pre>{escape(text)}</pre>" for text in texts if text is not None)
+    graph = escape(f"graphs/{quote(servable.name, errors='replace')}")
     return (
-        f'<tr><th scope="row">{escape(servable.name)}</th><td>{servable.state.lower()}{reason}</td>'
+        f'<tr><th scope="row"><a href="{graph}">{escape(servable.name)}</a></th><td>{servable.state.lower()}{reason}</td>'
         f"<td>{running} running, {waiting} waiting</td></tr>"
     )
 

@@ -32,7 +32,7 @@ watchForm(fit);
 const before = remembered();
 fillSettings(before, null, false);
 part("prompt").focus();
-showModels(before.model, before.size);
+const looked = showModels(before.model, before.size);
 
 // ---- models
 
@@ -80,7 +80,7 @@ part("example").addEventListener("click", () => {
 
 part("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  generate();
+  looked.then(generate); // whoever is quicker than the list of models waits for it
 });
 
 async function generate() {

@@ -49,7 +49,7 @@ async def test_the_page_tells_what_is_served_and_its_state(serve: Serve, models:
     page = _Page(text)
     assert page.language == "en"
     assert "1 of 2 models can be used." in text
-    assert [name for name in page.texts["th"] if name in ("a/good", "broken")] == ["a/good", "broken"]
+    assert [name for name in page.texts["a"] if name in ("a/good", "broken")] == ["a/good", "broken"]
     assert [text.strip() for text in page.texts["td"]] == [
         "available",
         "0 running, 0 waiting",
@@ -68,6 +68,7 @@ async def test_the_page_needs_nothing_from_elsewhere(serve: Serve) -> None:
         "web/style.css",
         "web/playground.css",
         "web/playground.js",
+        "graphs",
         "openapi.json",
         "openapi.json",
         "v3/models",
