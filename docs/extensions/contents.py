@@ -1,4 +1,4 @@
-"""The contents of the site: the lists of links in ``index.md`` are its navigation.
+"""The contents of the site: the lists of links in ``index.md`` are its navigation, and its ``llms.txt``.
 
 So the index is plain Markdown, a page is added in one place, and a page that no list names is a warning of Sphinx.
 """
@@ -34,6 +34,23 @@ def sections(index: str) -> dict[str, list[Entry]]:
     return found
 
 
+def llms_text(index: str) -> str:
+    """``llms.txt``, as llmstxt.org has it: title, summary, and the lists of the index with a line for each page."""
+    title, summary = index.removeprefix("# ").split("\n\n")[:2]
+    lists = [
+        "\n".join([f"## {heading}", "", *(f"- [{each.title}]({each.page}.md): {each.note}" for each in entries)])
+        for heading, entries in sections(index).items()
+    ]
+    return "\n\n".join([f"# {title}", f"> {' '.join(summary.split())}", *lists]) + "\n"
+
+
+def write_llms_text(app: Sphinx, error: Exception | None) -> None:
+    """Put it at the root of the site."""
+    if error is None:
+        index = (app.srcdir / "index.md").read_text(encoding="utf-8")
+        (app.outdir / "llms.txt").write_text(llms_text(index), encoding="utf-8")
+
+
 def add_navigation(app: Sphinx, name: str, source: list[str]) -> None:
     """Put a hidden toctree behind the index for each of its lists."""
     if name != "index":
@@ -46,4 +63,5 @@ def add_navigation(app: Sphinx, name: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("source-read", add_navigation)
+    app.connect("build-finished", write_llms_text)
     return {"parallel_read_safe": True}

@@ -13,6 +13,8 @@ from sphinx.environment import BuildEnvironment
 from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.util.nodes import make_refnode
 
+from docs.extensions.markdown import join
+
 PACKAGES: Final = ("graph_runtime", "graph_runtime.aio", "graph_runtime.testing", "calculators")
 """Whose ``__all__``, or else whose own public classes and functions, users may import."""
 
@@ -36,6 +38,32 @@ def given(words: list[str]) -> str:
     """The same for classes whose objects users are given: without what makes one."""
     _given.update(words)
     return markdown(words)
+
+
+def plain(words: list[str]) -> str:
+    """The docstrings of the names and of what is public in them, for readers of Markdown."""
+    left_out = {word[1:] for word in words if word.startswith("-")}
+    return join(_plain(word, find(word), left_out) for word in words if not word.startswith("-"))
+
+
+def _plain(name: str, value: Any, left_out: set[str]) -> str:
+    members = []
+    if isinstance(value, type) or inspect.ismodule(value):
+        for each, member in vars(value).items():
+            is_own = not inspect.ismodule(value) or getattr(member, "__module__", "") == value.__name__
+            is_code = inspect.isroutine(member) or isinstance(member, property | type)
+            if is_own and is_code and not each.startswith("_") and each not in left_out:
+                members.append(f"#### {each}{_signature(member)}\n\n{inspect.getdoc(member) or ''}")
+    return join([f"### {name}{_signature(value)}", inspect.getdoc(value) or "", *members])
+
+
+def _signature(value: Any) -> str:
+    if isinstance(value, property) or not callable(value):
+        return ""
+    try:
+        return str(inspect.signature(value))
+    except ValueError:  # of some enums and messages
+        return ""
 
 
 def find(name: str) -> Any:

@@ -58,3 +58,16 @@ def test_every_link_leads_to_a_place_that_there_is(site: Path, pages: dict[str, 
             if place:
                 there = pages[str(path.resolve().relative_to(site.resolve()))]
                 assert unquote(place) in there.ids, f"{name} links to {link}"
+
+
+def test_programs_find_every_page_as_markdown_by_llms_txt(site: Path) -> None:
+    text = (site / "llms.txt").read_text(encoding="utf-8")
+    assert re.match(r"# graph-runtime\n\n> \S.*\n\n## ", text)
+    links = re.findall(r"^- \[[^]]+\]\((.+?)\): \S", text, re.M)
+    assert len(links) == len(list(DOCS.rglob("*.md"))) - len(list(DOCS.glob("_build/**/*.md"))) - 1
+    for link in links:
+        page = (site / link).read_text(encoding="utf-8")
+        assert page.startswith("# ")
+        assert "made of the code" not in page
+    assert "Add to a counter of the run" in (site / "reference" / "calculator-api.md").read_text(encoding="utf-8")
+    assert "--rest_port" in (site / "reference" / "commands.md").read_text(encoding="utf-8")
