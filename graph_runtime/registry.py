@@ -13,6 +13,7 @@ from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.folder_code import folder_code_of
 from graph_runtime.near_names import did_you_mean, near_name
 from graph_runtime.shadows import OUR_PACKAGES, check_ours
+from graph_runtime.tracebacks import own_traceback
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -156,12 +157,10 @@ def _load(name: str, plug_in: EntryPoint) -> type[Calculator]:
     try:
         cls = plug_in.load()
     except Exception as error:
-        import traceback
-
         _blame_the_module_in_the_way(name, plug_in, error)
         raise GraphError(
             f'Calculator "{name}" comes from the plug-in {plug_in.value}, which cannot be imported:\n'
-            + "".join(traceback.format_exception(error)).rstrip(),
+            + own_traceback(error),
             code=StatusCode.FAILED_PRECONDITION,
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, Calculator)):

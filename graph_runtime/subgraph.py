@@ -36,6 +36,7 @@ from graph_runtime.config import GraphSource, Source, read_graph
 from graph_runtime.errors import GraphError, StatusCode, raise_together
 from graph_runtime.folder_code import folder_code_of
 from graph_runtime.options import find_options
+from graph_runtime.tracebacks import own_traceback
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -285,10 +286,7 @@ def _load(name: str, plug_in: EntryPoint) -> Definition:
     try:
         return _definition(plug_in.load())
     except Exception as error:
-        import traceback
-
         raise GraphError(
-            f'Subgraph "{name}" comes from the plug-in {plug_in.value}, which cannot be used:\n'
-            + "".join(traceback.format_exception(error)).rstrip(),
+            f'Subgraph "{name}" comes from the plug-in {plug_in.value}, which cannot be used:\n' + own_traceback(error),
             code=StatusCode.FAILED_PRECONDITION,
         ) from error

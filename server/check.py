@@ -119,7 +119,7 @@ def scan_path(path: Path) -> Scan:
 
 
 def problem_lines(problems: Sequence[Problem], graph_file: Path) -> Iterator[str]:
-    """Problems as they are printed: a line each, the place first."""
+    """Problems as they are printed: a line each, the place first. What a plug-in wrote in several is indented below its first."""
     for problem in problems:
-        text = " ".join(str(problem).split())  # one line each, whatever a plug-in wrote
+        text = "\n    ".join(str(problem).splitlines())
         yield text if problem.place is not None else f"{graph_file}: {text}"

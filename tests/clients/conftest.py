@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-SHAPES = Path(__file__).parents[2] / "examples" / "models" / "shapes"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SHAPES = EXAMPLES / "models" / "shapes"
+PYTHON_NODES = EXAMPLES / "python_nodes"
 GRAPHS = {
     "pass": """
         input_stream: "OVTENSOR:in" output_stream: "OVTENSOR:out"
@@ -54,9 +56,11 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
         (folder / name).mkdir(parents=True)
         (folder / name / "graph.pbtxt").write_text(text)
     shutil.copytree(SHAPES, folder / "shapes")
+    shutil.copytree(PYTHON_NODES / "words", folder / "words")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     flags = ["--rest_port", "0", "--port", str(port), "--models", str(folder), "--load_wait_s", "60"]
+    flags.append("--allow_python_nodes")
     process = subprocess.Popen([sys.executable, "-m", "server.cli", "serve", *flags], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     found = None

@@ -49,7 +49,7 @@ def test_the_server_and_its_models_say_how_they_are(client: Any) -> None:
     assert client.is_server_ready()
     assert not client.is_model_ready("nothing")
     assert {each["name"]: each["state"] for each in client.get_model_repository_index()} == dict.fromkeys(
-        ("my/two", "pass", "picture", "shapes", "side"), "READY"
+        ("my/two", "pass", "picture", "shapes", "side", "words"), "READY"
     )
     assert client.get_model_metadata("shapes", "1")["inputs"] == [{"name": "input", "datatype": "BYTES", "shape": [1]}]
 

@@ -10,6 +10,7 @@ import queue
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -98,7 +99,7 @@ def test_the_server_and_its_models_say_how_they_are(client: Any) -> None:
     with pytest.raises(InferenceServerException, match="NOT_FOUND"):
         client.is_model_ready("nothing")
     assert {each.name: each.state for each in client.get_model_repository_index().models} == dict.fromkeys(
-        ("my/two", "pass", "picture", "shapes", "side"), "READY"
+        ("my/two", "pass", "picture", "shapes", "side", "words"), "READY"
     )
     (described,) = client.get_model_metadata("shapes", "1").inputs
     assert (described.name, described.datatype, [*described.shape]) == ("input", "BYTES", [1])
@@ -290,3 +291,12 @@ def test_the_server_shares_a_process_with_the_packages_that_have_the_same_messag
     code = "; ".join([*imports, "print('both')"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.returncode) == ("both", 0), done.stderr
+
+
+def test_the_example_of_a_python_node_prints_a_text_word_by_word(grpc_address: str) -> None:
+    program = Path(__file__).parents[2] / "examples" / "python_nodes" / "stream.py"
+    done = subprocess.run(
+        [sys.executable, program, "one word after the other", grpc_address],
+        capture_output=True, text=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split()) == (0, ["one", "word", "after", "the", "other"]), done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,10 @@ def look_at_yaml(block: Block, folder: Path) -> None:
     yaml.safe_load(block.text)
 
 
+def look_at_toml(block: Block, folder: Path) -> None:
+    tomllib.loads(block.text)
+
+
 def look_at_output(block: Block, folder: Path) -> None:
     assert block.text.strip()
 
@@ -74,6 +79,7 @@ LOOKS: Final = {
     "json": look_at_json,
     "protobuf": look_at_graph,
     "yaml": look_at_yaml,
+    "toml": look_at_toml,
     **dict.fromkeys(PRINTED, look_at_output),
 }
 """Language -> what is looked at in each block, whether it is run or not."""
