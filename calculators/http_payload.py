@@ -194,3 +194,15 @@ def parse_json(body: bytes) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def refusal_in(error: BaseException) -> RequestError | None:
+    """What a request was refused with, in the error that its run ended with: the RequestError among its causes, or None."""
+    seen: set[int] = set()  # causes can be tied into a ring
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        if isinstance(current, RequestError):
+            return current
+        seen.add(id(current))
+        current = current.__cause__
+    return None

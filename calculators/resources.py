@@ -14,6 +14,7 @@ from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import GraphSource
 from graph_runtime.errors import Problem, StatusCode, raise_problems
+from graph_runtime.plan import Plan
 
 if TYPE_CHECKING:
     from calculators.image_gen.process_lane import Supervision
@@ -72,8 +73,8 @@ class Resources:
 
 
 def load_resources(
-    config: CalculatorGraphConfig | GraphSource,
-    base_dir: str | os.PathLike[str],
+    config: Plan | CalculatorGraphConfig | GraphSource,
+    base_dir: str | os.PathLike[str] | None = None,
     *,
     lane: LaneKind = "thread",
     on_step: Callable[[str, int, int], None] | None = None,
@@ -88,7 +89,8 @@ def load_resources(
 
     Args:
         config: the graph; as a GraphSource (``graph_runtime.config.read_graph``), problems name their places in the file.
-        base_dir: the graph file's folder; relative paths in options start there.
+        base_dir: relative paths in options start there; the graph file's folder unless given, which it must be for a graph that
+            is no file.
         lane: ``"process"`` loads each model into a supervised child process, ``"thread"`` into this one.
         on_step: called with (node name, steps done, steps in all) while a node works, on a thread of its own.
         supervision: how child processes are watched.
@@ -99,7 +101,7 @@ def load_resources(
         allow_python_nodes: whether code that lies in ``base_dir`` may run: the handlers of PythonExecutorCalculator.
 
     Raises:
-        ValueError: ``lane`` or ``lanes`` is none of these.
+        ValueError: ``lane`` or ``lanes`` is none of these, or ``base_dir`` is missing.
         GraphError: a node's options are wrong or its model cannot be loaded; ``problems`` lists all of them.
     """
     if lane not in ("process", "thread"):
@@ -115,16 +117,17 @@ def load_resources(
         idle_unload_s=idle_unload_s,
         requests=requests,
     )
-    kinds = list(_kinds_in(config, allow_python_nodes))
+    kinds = list(_kinds_in(config.config if isinstance(config, Plan) else config, allow_python_nodes))
+    if not kinds:
+        return Resources()
+    folder = _folder_of(config) if base_dir is None else Path(base_dir)
     if len(kinds) > 1:  # nothing is loaded for one kind as long as another has something wrong
-        raise_problems(
-            _IN_VAIN, [problem for loader, nodes in kinds for problem in loader.check_nodes(nodes, Path(base_dir))]
-        )
+        raise_problems(_IN_VAIN, [problem for loader, nodes in kinds for problem in loader.check_nodes(nodes, folder)])
     made: list[Loaded] = []
     problems: list[Problem] = []
     try:
         for loader, nodes in kinds:
-            loaded, wrong = loader.load_nodes(nodes, Path(base_dir), loading)
+            loaded, wrong = loader.load_nodes(nodes, folder, loading)
             problems += wrong
             if loaded is not None:
                 made.append(loaded)
@@ -134,6 +137,15 @@ def load_resources(
             each.close()
         raise
     return Resources(made)
+
+
+def _folder_of(graph: Plan | CalculatorGraphConfig | GraphSource) -> Path:
+    file = graph.file if isinstance(graph, Plan | GraphSource) else None
+    if file is None or not Path(file).is_file():
+        raise ValueError(
+            "this graph is no file, so that relative paths in its options lead nowhere: give load_resources() a folder as base_dir"
+        )
+    return Path(file).parent
 
 
 def check_resources(

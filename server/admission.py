@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Final, Protocol
 
-from calculators.http_payload import RequestError
+from calculators.http_payload import RequestError, refusal_in
 from server.arrival import Arrival
 from server.backend import (
     Backend,
@@ -31,7 +31,6 @@ from server.backend import (
     StoppedError,
 )
 from server.clock import Clock
-from server.refusal import refusal_in
 
 DEFAULT_RETRY_S: Final = 5
 """When to come again, as long as nothing is known of how long requests take."""

@@ -21,9 +21,8 @@ from typing import Any
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from calculators.http_payload import RequestError
+from calculators.http_payload import RequestError, refusal_in
 from server.backend import DeadlineError, RunCancelledError, StoppedError
-from server.refusal import refusal_in
 
 NO_RETRY = ("x-should-retry", "false")
 """OpenAI's clients repeat a request that got a 500 twice; each would be a whole generation that fails again."""

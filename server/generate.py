@@ -6,26 +6,21 @@ import argparse
 import base64
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
 
 from calculators import load_resources
-from calculators.http_payload import HttpPayload, Part, RequestError
+from calculators.http_payload import HttpPayload, Part, RequestError, refusal_in
 from calculators.image_gen.request import EDITS, GENERATIONS
-from graph_runtime import CalculatorGraph, GraphError, Packet
+from graph_runtime import GraphError, run
 from graph_runtime.folder_code import FolderCode
 from server.discovery import GRAPH_FILE, ServableSpec, graph_servable, models_dir, servable_in
 from server.graph_source import calculators_beside, plan_servable, read_servable
 from server.interface import http_ports, interface_of
-from server.refusal import refusal_in
 from server.repository import scan_folder
 from server.settings import Settings, SettingsError
 from server.terminal import complain, say
@@ -172,55 +167,22 @@ def _run(spec: ServableSpec, request: HttpPayload, own: FolderCode | None, allow
             f"the graph {spec.shown_file} makes no pictures; it has {', '.join(sorted(interface.calculators))}"
         )
     source, sink = http_ports(spec.name, interface)
-    answers: list[str] = []
-    graph = CalculatorGraph(plan)
-    graph.observe_output_stream(sink.name, lambda name, packet: answers.append(packet.value))
     with tqdm(desc=f"loading {spec.name}", unit="step", leave=False, disable=not sys.stderr.isatty()) as bar:
 
         def on_step(node: str, step: int, total: int) -> None:
             bar.total = total
             bar.update(step - bar.n)
 
-        with (
-            load_resources(
-                read_servable(spec), spec.base_dir, on_step=on_step, allow_python_nodes=allow_python_nodes
-            ) as resources,
-            _ctrl_c(graph) as interrupted,
-        ):
+        with load_resources(
+            read_servable(spec), spec.base_dir, on_step=on_step, allow_python_nodes=allow_python_nodes
+        ) as resources:
             bar.set_description_str("steps", refresh=False)
             bar.reset()  # its clock too: loading is no step
-            try:
-                graph.start_run(resources.side_packets)
-                graph.add_packet_to_input_stream(source.name, Packet(request).at(0))
-                graph.close_all_packet_sources()
-                graph.wait_until_done()
-            except GraphError:
-                if interrupted.is_set():
-                    raise KeyboardInterrupt from None
-                raise
+            answers = run(plan, {source.name: request}, resources.side_packets, outputs=[sink.name])[sink.name]
     if len(answers) != 1:
         raise GraphError(f"the graph answered with {len(answers)} packets; it should be one")
-    answer: dict[str, Any] = json.loads(answers[0])
+    answer: dict[str, Any] = json.loads(answers[0].value)
     return answer
-
-
-@contextmanager
-def _ctrl_c(graph: CalculatorGraph) -> Iterator[threading.Event]:
-    """While this lasts Ctrl-C cancels the graph, which ends at its next step; a second one breaks in at once."""
-    interrupted = threading.Event()
-
-    def cancel(number: int, frame: FrameType | None) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        # On a thread: a signal handler runs in the middle of whatever the main thread does, locks included.
-        threading.Thread(target=graph.cancel, daemon=True).start()
-
-    before = signal.signal(signal.SIGINT, cancel)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _write(file: Path, picture: bytes, overwrite: bool) -> None:

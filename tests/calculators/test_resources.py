@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -142,11 +143,24 @@ def test_a_device_that_is_not_there_is_told_at_load(lane: Literal["thread", "pro
 
 
 def test_a_graph_that_needs_nothing_gets_nothing() -> None:
-    config = parse_graph_config('node { calculator: "PassThroughCalculator" input_stream: "a" output_stream: "b" }')
+    config = parse_graph_config(
+        'input_stream: "a" node { calculator: "PassThroughCalculator" input_stream: "a" output_stream: "b" }'
+    )
     assert check_resources(config, "/") == []
     with load_resources(config, "/") as resources:
         assert resources.side_packets == {}
         assert resources.describe() == {}
+    with load_resources(Plan(config)) as resources:
+        assert resources.side_packets == {}
+
+
+def test_the_folder_of_a_plan_is_that_of_its_file(tmp_path: Path) -> None:
+    text = graph(("one", 'models_path: "./missing"'))
+    (tmp_path / "graph.pbtxt").write_text(text)
+    with pytest.raises(GraphError, match=re.escape(str(tmp_path / "missing"))):
+        load_resources(Plan(tmp_path / "graph.pbtxt"))
+    with pytest.raises(ValueError, match="this graph is no file, .* give load_resources\\(\\) a folder"):
+        load_resources(Plan(text))
 
 
 def test_all_problems_of_all_nodes_come_at_once_with_their_places() -> None:

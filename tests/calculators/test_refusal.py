@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from calculators.http_payload import RequestError
-from server.refusal import refusal_in
+from calculators.http_payload import RequestError, refusal_in
 
 
 def _caused(error: BaseException, cause: BaseException) -> BaseException:
