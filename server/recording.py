@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from calculators.http_payload import refusal_in
 from graph_runtime import CalculatorGraph, GraphError, Plan, StatusCode
 from graph_runtime.inspect import NodeSnapshot
 from graph_runtime.plan import UNLIMITED
@@ -15,7 +16,6 @@ from graph_runtime.trace import Totals, Tracer
 from server.backend import RunRequest
 from server.clock import Clock
 from server.graph_report import GraphReport, NodeReport, Outcome, QueueReport, RunReport
-from server.refusal import refusal_in
 
 KEPT_RUNS: Final = 20
 KEPT_CALLS: Final = 1000

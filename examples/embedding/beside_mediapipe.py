@@ -67,7 +67,7 @@ def main() -> None:
         there.close()
         here.close_inputs()
         for square in here.output("square"):
-            print(f"at {square.timestamp}: {square.value}")
+            print(f"at {int(square.timestamp)}: {square.value}")
 
 
 if __name__ == "__main__":
