@@ -1,6 +1,7 @@
 """The code blocks of the pages, and what the comment before a block says of it.
 
-``<!-- not run: REASON -->``: it is looked at, and not run. ``<!-- file: NAME -->``: it is a file, which the reader writes.
+``<!-- not run: REASON -->``: it is looked at, and not run. ``<!-- fails: REASON -->``: it is run, and has to fail.
+``<!-- file: NAME -->``: it is a file, which the reader writes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PRINTED: Final = ("output", "mermaid")
 """Languages of what the block before prints."""
 
 _BLOCK: Final = re.compile(
-    r"^(?:[ ]*<!-- (?P<word>not run|file): (?P<about>[^\n]+?) -->\n\n?)?"
+    r"^(?:[ ]*<!-- (?P<word>not run|fails|file): (?P<about>[^\n]+?) -->\n\n?)?"
     r"^(?P<indent>[ ]*)```(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
     re.M | re.S,
 )
@@ -34,6 +35,7 @@ class Block:
 
     Attributes:
         not_run: why it is not run; "" where it is.
+        fails: why it fails; "" where it does not.
         file: the name of the file that it is; "" where it is none.
     """
 
@@ -41,6 +43,7 @@ class Block:
     text: str
     place: str
     not_run: str = ""
+    fails: str = ""
     file: str = ""
 
 
@@ -57,6 +60,7 @@ def blocks(page: Path) -> list[Block]:
                 textwrap.dedent(match["text"]),
                 f"{page.relative_to(ROOT)}:{line}",
                 about.get("not run", ""),
+                about.get("fails", ""),
                 about.get("file", ""),
             )
         )

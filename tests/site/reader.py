@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from urllib.error import HTTPError
 
 from PIL import Image
 
@@ -23,7 +25,7 @@ _SECONDS: Final = 100
 
 
 class Serving:
-    """A ``graph-runtime serve`` that was started by a shell; ``address`` is ``localhost:PORT``."""
+    """A ``graph-runtime serve`` that was started by a shell; ``address`` is ``localhost:PORT``, ``told`` its first line."""
 
     def __init__(self, command: str, folder: Path) -> None:
         with (folder / "server.log").open("w") as log:
@@ -42,6 +44,7 @@ class Serving:
                 break
         assert found, f"{command}:\n{(folder / 'server.log').read_text()}"
         self.address = f"localhost:{found[1]}"
+        self.told = line.replace(found[1], "8000")
         self.process.stdout.readline()  # nothing loads any more
 
     def end(self) -> None:
@@ -52,8 +55,8 @@ class Serving:
     def reload(self) -> None:
         """Take up what has changed in the model folder."""
         request = urllib.request.Request(f"http://{self.address}/v1/config/reload", method="POST")
-        with urllib.request.urlopen(request, timeout=_SECONDS):
-            pass
+        with suppress(HTTPError), urllib.request.urlopen(request, timeout=_SECONDS):
+            pass  # an error is for a file that cannot be used: what comes next on the page deals with it
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -87,7 +90,7 @@ class Reader:
         elif block.language == "bash" and _SERVES.search(block.text.strip()):
             self.close()
             self._own = Serving(block.text, self.folder)
-            self.printed = ""
+            self.printed = self._own.told
         else:
             command = (
                 ["bash", "-euo", "pipefail", "-c", _CURL]
@@ -99,7 +102,8 @@ class Reader:
                 command, cwd=self.folder, env=environment(), capture_output=True, text=True, timeout=_SECONDS
             )
             self.printed = done.stdout
-            assert done.returncode == 0, f"{block.place} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            ended = f"{block.place} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            assert (done.returncode != 0) == bool(block.fails), ended
 
     def _write(self, block: Block) -> None:
         path = self.folder / block.file
