@@ -20,9 +20,14 @@ let strengthIsSet = false;
 export function readSettings() {
   const settings = Object.fromEntries(NAMES.map((name) => [name, field(name).value.trim()]));
   settings.prompt = field("prompt").value;
-  if (settings.size === "own") settings.size = `${field("width").value}x${field("height").value}`;
+  settings.size = chosenSize();
   if (!strengthIsSet) settings.strength = "";
   return settings;
+}
+
+function chosenSize() {
+  const [size, width, height] = ["size", "width", "height"].map((name) => field(name).value);
+  return size === "own" ? width && height && `${width}x${height}` : size;
 }
 
 /** Fill the form; names that are missing stay as they are. */
@@ -38,8 +43,7 @@ export function fillSettings(settings, model, withPicture) {
 
 /** Offer what the model can do: its sizes, and its own numbers where fields are empty. */
 export function fitToModel(model, withPicture) {
-  const size = field("size").value === "own" ? `${field("width").value}x${field("height").value}` : field("size").value;
-  showSizes(model, withPicture, size);
+  showSizes(model, withPicture, chosenSize());
   const steps = field("num_inference_steps");
   steps.placeholder = model?.defaultSteps ?? "its own";
   setMost(steps, model?.maxSteps);

@@ -22,7 +22,7 @@ function describe(listed) {
     // Of a model that is not loaded nobody knows; it is shown, with its reason, rather than missed.
     makesImages: told.makes_images !== false,
     tasks: told.tasks ?? ["text_to_image", "image_to_image", "inpainting"],
-    defaultSize: told.default_size ?? null,
+    defaultSize: told.default_size, // undefined as long as nobody knows, null where each request has to give one
     sizes: told.sizes ?? null,
     maxSize: told.max_size ?? null,
     multiple: told.size_multiple ?? 1,
@@ -76,7 +76,7 @@ export function showHint(hint, model, models) {
 export function sizeChoices(model, withPicture) {
   if (model === null) return [["", "Automatic"]];
   const choices = [];
-  if (withPicture) choices.push(["", "Automatic"]);
+  if (withPicture || model.defaultSize === undefined) choices.push(["", "Automatic"]);
   else if (model.defaultSize !== null) choices.push(["", pretty(model.defaultSize)]);
   for (const size of model.sizes ?? shapes(model)) {
     if (withPicture || size !== model.defaultSize) choices.push([size, pretty(size)]);
