@@ -1,4 +1,4 @@
-"""The page at /: what is served, its state, and the first call to make."""
+"""The page at /: the playground (``web/playground.js``), what is served, its state, and the first call to make."""
 
 from __future__ import annotations
 
