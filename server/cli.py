@@ -1,4 +1,4 @@
-"""The command ``graph-runtime``: serve, generate, check, draw, pull, export, configure.
+"""The command ``graph-runtime``: serve, generate, check, draw, trace, pull, export, configure.
 
 Each command imports what it needs when it runs: ``--help`` and ``check`` load neither aiohttp nor openvino nor numpy.
 Exit codes: 0 all is well; 1 it failed, or a problem was found; 2 the command line is wrong; 130 interrupted.
@@ -24,6 +24,7 @@ from server.foreign_flags import FOREIGN_FLAGS
 from server.pull_flags import PULL_HELP, SERVE_ALONE, add_pull_flags, add_serve_flags
 from server.settings import ENVIRONMENT_PREFIX, GROUPS, Settings, SettingsError
 from server.terminal import complain
+from server.trace_flags import TRACE_HELP, add_trace_flags
 
 _OF_THE_SERVE_EXTRA = ("PIL", "aiohttp", "huggingface_hub", "numpy", "openvino", "openvino_genai", "tqdm", "watchfiles")
 
@@ -95,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_check(commands)
     add_draw_flags(_add_command(commands, "draw", "draw a graph as SVG, Mermaid or DOT", DRAW_HELP, _draw))
+    brief = "write what nodes did when, for Perfetto"
+    add_trace_flags(_add_command(commands, "trace", brief, TRACE_HELP, _trace))
     add_pull_flags(_add_command(commands, "pull", "fetch an image model from the Hugging Face hub", PULL_HELP, _pull))
     brief = "turn a diffusers pipeline into a model in OpenVINO format"
     add_export_flags(_add_command(commands, "export", brief, EXPORT_HELP, _export))
@@ -320,6 +323,12 @@ def _draw(arguments: argparse.Namespace) -> int:
     from server.draw import draw
 
     return draw(arguments)
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from server.trace import trace
+
+    return trace(arguments)
 
 
 def _pull(arguments: argparse.Namespace) -> int:
