@@ -162,7 +162,7 @@ class _Node:
 def _outcome(error: BaseException | None) -> Outcome:
     if error is None:
         return "done"
+    if isinstance(error, GraphError) and error.code is StatusCode.CANCELLED:
+        return "cancelled"
     refusal = refusal_in(error)
-    if refusal is not None and refusal.status < 500:
-        return "refused"
-    return "cancelled" if isinstance(error, GraphError) and error.code is StatusCode.CANCELLED else "failed"
+    return "refused" if refusal is not None and refusal.status < 500 else "failed"

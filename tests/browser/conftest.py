@@ -19,6 +19,19 @@ from server.discovery import bundled_models_dir
 from tests.browser.chromium import WIDE, Server, Visit, serving
 
 PATIENCE_MS = 20_000
+LOOP = """input_stream: "in" output_stream: "out" output_stream: "again"
+node { name: "open" calculator: "ConstantSidePacketCalculator" output_side_packet: "PACKET:open"
+  options { [mediapipe.ConstantSidePacketCalculatorOptions.ext] { packet { bool_value: true } } } }
+node { name: "loop" calculator: "PreviousLoopbackCalculator" input_stream: "MAIN:in" input_stream: "LOOP:out"
+  input_stream_info { tag_index: "LOOP" back_edge: true } output_stream: "PREV_LOOP:previous" }
+node { name: "seen" calculator: "PacketPresenceCalculator" input_stream: "PACKET:previous" output_stream: "PRESENCE:again" }
+node { name: "way" calculator: "Inner" input_stream: "in" input_side_packet: "OPEN:open" output_stream: "out" }
+"""
+INNER = """type: "Inner" input_stream: "in" output_stream: "out"
+input_side_packet: "OPEN:open"
+node { name: "gate" calculator: "GateCalculator" input_stream: "in" input_side_packet: "ALLOW:open" output_stream: "out"
+  options { [mediapipe.GateCalculatorOptions.ext] { empty_packets_as_allow: true } } }
+"""
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -31,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shapes model, a graph without pictures, and a graph that cannot be served."""
+    """The shapes model, graphs without pictures (one has a loop, a side packet and a subgraph), and one that cannot be served."""
     folder = tmp_path_factory.mktemp("browser") / "models"
     folder.mkdir()
     (folder / "shapes").symlink_to(bundled_models_dir() / "shapes")
@@ -41,6 +54,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             'input_stream: "in"\noutput_stream: "out"\n'
             f'node {{ calculator: "{calculator}" input_stream: "in" output_stream: "out" }}\n'
         )
+    loop = folder / "flows" / "loop"
+    loop.mkdir(parents=True)
+    (loop / "graph.pbtxt").write_text(LOOP)
+    (loop / "inner.pbtxt").write_text(INNER)
     return folder
 
 
