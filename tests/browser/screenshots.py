@@ -1,14 +1,18 @@
-"""Makes the pictures of docs/playground.md: ``python -m tests.browser.screenshots``.
+"""Makes the pictures of docs/playground.md and docs/graph-page.md: ``python -m tests.browser.screenshots [playground|graphs]``.
 
-They show the page as it is, on the model that comes with the project. Seeds are given, so that only the times differ.
+They show the pages as they are, on the model that comes with the project and on an example graph. Seeds are given, so that only
+the times differ.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import re
 import shutil
+import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from PIL import Image
@@ -18,6 +22,7 @@ from server.discovery import bundled_models_dir
 from tests.browser.chromium import NARROW, WIDE, serving
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+GRAPHS = Path(__file__).parents[2] / "examples" / "graphs"
 COLOURS = 255
 expect.set_options(timeout=30_000)
 HISTORY = (
@@ -60,7 +65,7 @@ async def paint(page: Page) -> None:
     await page.mouse.up()
 
 
-async def visit(browser: Browser, url: str) -> None:
+async def visit_playground(browser: Browser, url: str) -> None:
     page = await (await browser.new_context(viewport={"width": WIDE, "height": 960})).new_page()
     await page.goto(url)
     for prompt, seed in HISTORY:
@@ -94,7 +99,32 @@ async def visit(browser: Browser, url: str) -> None:
     await keep(page, "playground-narrow")
 
 
-async def main(url: str) -> None:
+async def visit_graphs(browser: Browser, url: str) -> None:
+    page = await (await browser.new_context(viewport={"width": WIDE, "height": 1000})).new_page()
+    await page.goto(f"{url}graphs/tracking")
+    for frames in range(4):
+        frame = [0, 0, 200, 0, 0] if frames else [0, 0, 0, 0, 0]
+        tensor = {"name": "frame", "shape": [len(frame)], "datatype": "INT64", "data": frame}
+        await page.request.post(f"{url}v2/models/tracking/infer", data={"inputs": [tensor]})
+    await expect(page.locator("#runs tbody tr")).to_have_count(4)
+    await page.get_by_role("button", name=re.compile("^Node brightspotdetection__ClipVector")).click()
+    await keep(page, "graph-page")
+    await page.emulate_media(color_scheme="dark")
+    await page.locator("#runs-title").scroll_into_view_if_needed()
+    await page.locator("#trace").scroll_into_view_if_needed()
+    await keep(page, "graph-page-runs")
+
+    page = await (await browser.new_context(viewport={"width": NARROW, "height": 780})).new_page()
+    await page.goto(f"{url}graphs/shapes")
+    body = {"model": "shapes", "prompt": "a red circle", "num_inference_steps": 100, "rng_seed": 3}
+    drawing = asyncio.ensure_future(page.request.post(f"{url}v3/images/generations", data=body))
+    await expect(page.locator("#nodes td").last).to_have_text(re.compile(r"[3-9]\d of 100"))
+    await page.locator("#picture").evaluate("place => { place.scrollLeft = place.scrollWidth; }")
+    await keep(page, "graph-page-narrow")
+    await drawing
+
+
+async def main(url: str, visit: Callable[[Browser, str], Awaitable[None]]) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -102,6 +132,23 @@ async def main(url: str) -> None:
         await browser.close()
 
 
+def models_with_tracking(folder: Path) -> Path:
+    """The model that comes with the project, and the example that follows a spot."""
+    (folder / "tracking").mkdir(parents=True)
+    (folder / "shapes").symlink_to(bundled_models_dir() / "shapes")
+    shutil.copy(GRAPHS / "tracking.pbtxt", folder / "tracking" / "graph.pbtxt")
+    for file in (GRAPHS / "calculators.py", GRAPHS / "subgraphs" / "bright_spot_detection.pbtxt"):
+        shutil.copy(file, folder / "tracking")
+    return folder
+
+
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder, serving(bundled_models_dir(), Path(folder) / "log") as server:
-        asyncio.run(main(server.url))
+    wanted = sys.argv[1:] or ["playground", "graphs"]
+    with tempfile.TemporaryDirectory() as name:
+        if "playground" in wanted:
+            with serving(bundled_models_dir(), Path(name) / "log") as server:
+                asyncio.run(main(server.url, visit_playground))
+        if "graphs" in wanted:
+            models = models_with_tracking(Path(name) / "models")
+            with serving(models, Path(name) / "log", "--allow_python_nodes", "true") as server:
+                asyncio.run(main(server.url, visit_graphs))
