@@ -2,6 +2,8 @@
 
 import { duration, shape } from "./graph-parts.js";
 
+const LEAST_SCALE = 0.75;
+
 let nodes = new Map(); // name -> its group
 
 /** Put an SVG file into the page. pick(name) is called for the node that somebody chooses. */
@@ -9,6 +11,7 @@ export function showPicture(place, text, pick) {
   const bare = text.replace(/<style>[^<]*<\/style>/, ""); // for the file alone: here the page has the say, and allows no other
   const drawn = document.importNode(new DOMParser().parseFromString(bare, "image/svg+xml").documentElement, true);
   drawn.setAttribute("role", "group");
+  drawn.style.maxWidth = `max(100%, ${drawn.width.baseVal.value * LEAST_SCALE}px)`; // a little smaller where it then fits
   nodes = new Map();
   for (const group of drawn.querySelectorAll("g.node")) {
     const name = group.dataset.node;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -151,9 +150,3 @@ async def test_the_key_is_asked_for_and_a_server_that_has_gone_is_told(
         visit.expect_trouble("ERR_EMPTY_RESPONSE")
         visit.expect_trouble("ERR_CONNECTION_RESET")
     await expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
-
-
-def test_the_example_of_the_docs_is_what_the_server_says() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "graph-page.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    assert json.loads(shown).keys() >= {"name", "state", "nodes", "runs", "requests"}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -290,3 +293,22 @@ async def test_what_the_backend_tells_can_be_sent_to_another_process(serve: Serv
     backend = client.app[BACKEND]
     for told in (backend.picture(handle), backend.report(handle)):
         assert len(str(pickle.loads(pickle.dumps(told)))) == len(str(told))
+
+
+async def test_the_snapshot_of_the_docs_is_of_the_form_of_ours(serve: Serve, models: Models) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "graph-page.md").read_text(encoding="utf-8")
+    (shown,) = map(json.loads, re.findall(r"```json\n(.*?)```", page, re.DOTALL))
+    models.add_text("numbers/pass", QUICK.replace('name: "pass" ', ""))
+    client = await serve()
+    await snapshot(client, "numbers/pass")
+    assert (await client.post("/v2/models/numbers/pass/infer", json=INFER)).status == 200
+    assert form(await snapshot(client, "numbers/pass")) == form(shown)
+
+
+def form(value: Any) -> Any:
+    """A JSON value with types for numbers and times, and texts as they are."""
+    if isinstance(value, dict):
+        return {key: form(each) for key, each in value.items() if key != "began"}
+    if isinstance(value, list):
+        return [form(each) for each in value]
+    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
