@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from calculators import PROGRESS, Progress, load_resources
 from calculators.http_payload import HttpPayload, RequestError
 from calculators.image_gen.request import GENERATIONS
-from graph_runtime import CalculatorGraph, GraphError, Packet, Plan
+from graph_runtime import CalculatorGraph, GraphError, Packet, Plan, running
 from graph_runtime.folder_code import FolderCode
 from graph_runtime.trace import Tracer
 from server.access import api_key
@@ -25,7 +25,6 @@ from server.draw import find_graph
 from server.flags import allows_python_nodes
 from server.graph_source import calculators_beside, plan_servable, read_servable
 from server.interface import http_ports, interface_of
-from server.interrupts import ctrl_c
 from server.settings import Settings, SettingsError
 from server.terminal import complain, say
 
@@ -127,24 +126,21 @@ def _of_run(spec: ServableSpec, own: FolderCode | None, allowed: bool, arguments
     tracer = graph.enable_tracing()
     progress = Progress()
     progress.on_tell = tracer.note_step
-    failure = None
     with load_resources(read_servable(spec), spec.base_dir, allow_python_nodes=allowed) as resources:
         for key, value in {**resources.services, PROGRESS: progress}.items():
             graph.set_service(key, value)
-        with ctrl_c(graph) as interrupted:
-            try:
-                graph.start_run({**resources.side_packets, **side_packets})
+        try:
+            with running(graph, {**resources.side_packets, **side_packets}) as run:
                 for stream, timestamp, value in packets:
-                    graph.add_packet_to_input_stream(stream, Packet(value).at(timestamp))
-                graph.close_all_packet_sources()
-                graph.wait_until_done()
-            except GraphError as error:
-                failure = error
+                    run.add(stream, Packet(value).at(timestamp))
+            code = 0
+        except GraphError as error:
+            code = _fail(str(error), 1)
+        except KeyboardInterrupt:
+            code = _fail("interrupted", 130)
     _write(arguments.output, json.dumps(tracer.chrome_trace()))
     say(f"{arguments.output}: {_summary(tracer)}")
-    if interrupted.is_set():
-        return _fail("interrupted", 130)
-    return 0 if failure is None else _fail(str(failure), 1)
+    return code
 
 
 def _values(
