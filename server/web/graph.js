@@ -16,10 +16,12 @@ const below = `graphs/${name.split("/").map(encodeURIComponent).join("/")}`;
 let version = null; // of the graph that is shown
 let structure = null;
 let chosen = null; // the name of a node
+let picture = null; // the text of its SVG file; null where it is too large to be drawn
 let runs = [];
 let timer = null;
 
-part("trace").addEventListener("click", download);
+part("trace").addEventListener("click", downloadTrace);
+part("save").addEventListener("click", () => save(new Blob([picture], { type: "image/svg+xml" }), "svg"));
 document.addEventListener("visibilitychange", () => {
   clearTimeout(timer);
   if (!document.hidden) look();
@@ -54,8 +56,8 @@ async function showGraph() {
   version = structure.version;
   runs = [];
   part("all").hidden = structure.nodes.length === 0;
+  picture = null;
   if (structure.nodes.length) {
-    let picture = null;
     try {
       picture = await (await ask(`${below}/graph.svg`)).text();
     } catch (error) {
@@ -63,6 +65,7 @@ async function showGraph() {
       part("picture").replaceChildren(element("p", { textContent: error.message }));
     }
     if (picture !== null) showPicture(part("picture"), picture, pick);
+    part("save").hidden = picture === null;
   }
   part("nodes").tBodies[0].replaceChildren(...structure.nodes.map(row));
   setText(part("nodes-caption"), structure.summary ?? "");
@@ -115,15 +118,16 @@ function fill(place, node) {
   texts.forEach((text, at) => setText(place.cells[at + 1], text));
 }
 
-async function download() {
-  let trace;
+async function downloadTrace() {
   try {
-    trace = await (await ask(`${below}/trace`)).blob();
+    save(await (await ask(`${below}/trace`)).blob(), "trace.json");
   } catch (error) {
     showProblem(error.message);
-    return;
   }
-  const link = element("a", { href: URL.createObjectURL(trace), download: `${name.replace(/[^\w.-]/g, "-")}.trace.json` });
+}
+
+function save(blob, ending) {
+  const link = element("a", { href: URL.createObjectURL(blob), download: `${name.replace(/[^\w.-]/g, "-")}.${ending}` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -78,6 +78,16 @@ async def test_runs_appear_as_they_end_and_can_be_looked_at(server: Server, open
     await expect(page.locator("#run tbody tr", has_text="way__gate").locator("rect.process")).to_have_count(1)
 
 
+async def test_the_picture_can_be_downloaded(server: Server, open_page: Open) -> None:
+    page, _ = await open_page(f"{server.url}/graphs/{LOOP}")
+    async with page.expect_download() as started:
+        await page.get_by_role("button", name="Download the picture").click()
+    download = await started.value
+    assert download.suggested_filename == "flows-loop.svg"
+    text = await asyncio.to_thread(Path(await download.path()).read_text)
+    assert "prefers-color-scheme: dark" in text  # the whole file, which goes on without the page
+
+
 async def test_the_trace_can_be_downloaded(server: Server, open_page: Open) -> None:
     page, _ = await open_page(f"{server.url}/graphs/{LOOP}")
     await expect(page.locator("#state")).to_contain_text("available")
