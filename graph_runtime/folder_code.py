@@ -24,6 +24,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
+from graph_runtime.calculator import Calculator
 from graph_runtime.errors import GraphError, GraphFileNotFoundError, Problem, StatusCode, raise_problems
 
 CALCULATORS_FILE: Final = "calculators.py"
@@ -44,7 +45,7 @@ class FolderCode:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100  # links stay
-        self.calculators: dict[str, Any] = {}
+        self.calculators: dict[str, type[Calculator]] = {}
         self.subgraphs: dict[str, Any] = {}
         self._name = f"{_PREFIX}{next(_numbers)}"
         package = module_from_spec(ModuleSpec(self._name, None, is_package=True))
@@ -122,6 +123,17 @@ class FolderCode:
 
     def _is_own(self, file: str) -> bool:
         return Path(file).is_relative_to(self.folder)
+
+    def unregistered(self) -> list[str]:
+        """The names of calculators in the files that were loaded, and that nobody has registered."""
+        own = [module for name, module in sys.modules.items() if name.startswith(f"{self._name}.")]
+        found = {
+            name: value
+            for module in own
+            for name, value in vars(module).items()
+            if isinstance(value, type) and issubclass(value, Calculator) and value.__module__ == module.__name__
+        }
+        return sorted(name for name, cls in found.items() if cls not in self.calculators.values())
 
     def close(self) -> None:
         """Forget the modules; what was made of them goes on working, but for imports that it has not done yet."""

@@ -12,7 +12,7 @@ from graph_runtime.folder_code import FolderCode
 from server.discovery import GRAPH_FILE, ServableSpec, graph_servable
 from server.graph_checks import graph_problems
 from server.graph_queue import read_graph_queue
-from server.graph_source import calculators_beside, plan_servable, read_servable
+from server.graph_source import calculators_beside, loadable, plan_servable, read_servable
 from server.interface import http_gap, interface_of, no_nodes
 from server.repository import Scan, scan_config, scan_folder
 from server.settings import SettingsError
@@ -97,7 +97,9 @@ def _look_at(
     found += [
         *graph_problems(source),
         *queue.problems,
-        *check_resources(source, spec.base_dir, allow_python_nodes=allow_python_nodes),
+        *check_resources(
+            source if plan is None else loadable(plan, source), spec.base_dir, allow_python_nodes=allow_python_nodes
+        ),
     ]
     return list(dict.fromkeys(found)), [*queue.warnings, *notes_on_resources(source, spec.base_dir)], plan
 

@@ -19,7 +19,7 @@ from calculators.image_gen.request import EDITS, GENERATIONS
 from graph_runtime import GraphError, run
 from graph_runtime.folder_code import FolderCode
 from server.discovery import GRAPH_FILE, ServableSpec, graph_servable, models_dir, servable_in
-from server.graph_source import calculators_beside, plan_servable, read_servable
+from server.graph_source import calculators_beside, loadable, plan_servable, read_servable
 from server.interface import http_ports, interface_of
 from server.repository import scan_folder
 from server.settings import Settings, SettingsError
@@ -173,9 +173,8 @@ def _run(spec: ServableSpec, request: HttpPayload, own: FolderCode | None, allow
             bar.total = total
             bar.update(step - bar.n)
 
-        with load_resources(
-            read_servable(spec), spec.base_dir, on_step=on_step, allow_python_nodes=allow_python_nodes
-        ) as resources:
+        graph = loadable(plan, read_servable(spec))
+        with load_resources(graph, spec.base_dir, on_step=on_step, allow_python_nodes=allow_python_nodes) as resources:
             bar.set_description_str("steps", refresh=False)
             bar.reset()  # its clock too: loading is no step
             answers = run(plan, {source.name: request}, resources.side_packets, outputs=[sink.name])[sink.name]

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from graph_runtime import Plan, load_calculators
+from calculators.node_kinds import NODE_KINDS
+from graph_runtime import CalculatorGraphConfig, GraphError, Plan, load_calculators
 from graph_runtime.config import GraphSource, read_graph
 from graph_runtime.errors import Problem, StatusCode, raise_problems
 from graph_runtime.folder_code import CALCULATORS_FILE, FolderCode
@@ -69,7 +70,23 @@ def plan_servable(spec: ServableSpec, *, own: FolderCode | None = None, file: st
     """
     calculators = None if own is None else own.calculators
     subgraphs = subgraphs_of(spec, own)
-    return Plan(_graph(spec), file=file or str(spec.shown_file), subgraphs=subgraphs, calculators=calculators)
+    try:
+        return Plan(_graph(spec), file=file or str(spec.shown_file), subgraphs=subgraphs, calculators=calculators)
+    except GraphError as error:
+        forgotten = [] if own is None else [name for name in own.unregistered() if f'Calculator "{name}"' in str(error)]
+        if not forgotten:
+            raise
+        lines = [
+            Problem(
+                f"the class {name} is not registered",
+                StatusCode.NOT_FOUND,
+                str(own.folder / CALCULATORS_FILE) if own is not None else None,
+                hint="write @register_calculator above it",
+            )
+            for name in forgotten
+        ]
+        raise_problems("", [*error.problems, *lines])
+        raise
 
 
 def subgraphs_of(spec: ServableSpec, own: FolderCode | None = None) -> Mapping[str, Any]:
@@ -78,6 +95,18 @@ def subgraphs_of(spec: ServableSpec, own: FolderCode | None = None) -> Mapping[s
     if spec.graph_file is not None:
         subgraphs.update(subgraphs_beside(spec.graph_file, spec.graph_text))
     return subgraphs
+
+
+def loadable(plan: Plan, source: GraphSource) -> GraphSource | CalculatorGraphConfig:
+    """What ``load_resources`` is to be given for a graph.
+
+    That is the graph as it is written, whose problems have places; where nodes of its subgraphs need something too, it is the graph
+    with these in their place.
+    """
+    kinds = {calculator for kind in NODE_KINDS for calculator in kind.options}
+    names = {node.name for node in source.config.node}
+    inside = any(node.calculator in kinds and node.name and node.name not in names for node in plan.config.node)
+    return plan.config if inside else source
 
 
 def subgraphs_beside(graph_file: Path, graph: str | None = None) -> Mapping[str, Path]:

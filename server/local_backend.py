@@ -40,7 +40,7 @@ from server.fair_slots import FairSlots
 from server.graph_checks import graph_problems
 from server.graph_queue import read_graph_queue
 from server.graph_report import GraphPicture, GraphReport, picture_of
-from server.graph_source import calculators_beside, plan_servable, read_servable
+from server.graph_source import calculators_beside, loadable, plan_servable, read_servable
 from server.interface import interface_of, unservable
 from server.local_run import Loaded, LocalRun, run_at_once
 from server.settings import Settings
@@ -311,7 +311,7 @@ def _load_with(
     for warning in queue.warnings:
         _log.warning("%s", warning)
     resources = load_resources(
-        source,
+        loadable(plan, source),
         spec.base_dir,
         lane="process",
         requests=requests,

@@ -277,7 +277,8 @@ def _servable_of(entry: Entry, above: Path, warn: Warn) -> ServableSpec:
         graph_file = folder / entry.graph_path
         if not graph_file.is_file():
             raise FileNotFoundError(f'there is no file "{entry.graph_path}" in "{shown}"')
-        spec = graph_servable(entry.name, graph_file, folder)
+        # A file elsewhere without a folder of that name: what it names can lie beside it alone.
+        spec = graph_servable(entry.name, graph_file, folder if entry.base_path or folder.is_dir() else None)
     else:
         try:
             spec = servable_in(folder, entry.name, entry.target_device, entry.plugin_config)

@@ -24,8 +24,6 @@ OV: Final = "OVTENSOR"
 class PyTensorOvTensorConverterCalculator(Calculator):
     """See the module."""
 
-    nonblocking = True
-
     @classmethod
     def get_contract(cls, cc: CalculatorContract) -> None:
         tags = ([port.tag for port in cc.inputs], [port.tag for port in cc.outputs])

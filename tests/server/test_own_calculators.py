@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +129,13 @@ async def test_the_modules_of_a_version_are_forgotten_when_it_is_unloaded(models
     before = set(sys.modules)
     handle = await backend.load(spec)
     assert [name.partition(".")[2] for name in sorted(set(sys.modules) - before)] == ["", "calculators"]
+    old = weakref.ref(sys.modules[max(set(sys.modules) - before)].SayCalculator)
     await backend.unload(handle)
     assert set(sys.modules) == before
+    async with asyncio.timeout(PATIENCE_S):
+        while old() is not None:  # threads that end still hold it for a moment
+            gc.collect()
+            await asyncio.sleep(0)
     (spec.base_dir / "calculators.py").write_text("1 / 0")
     with pytest.raises(GraphError, match="ZeroDivisionError"):
         await backend.load(spec)
@@ -192,6 +199,13 @@ def test_check_runs_the_file_with_the_flag_and_says_so_without_it(
     monkeypatch.setenv("GRAPH_RUNTIME_ALLOW_PYTHON_NODES", "maybe")
     assert main(["check", str(folder)]) == 2
     assert "GRAPH_RUNTIME_ALLOW_PYTHON_NODES" in capsys.readouterr().err
+    (folder / "calculators.py").write_text(SAY.replace("@register_calculator\n", ""))
+    assert main(["check", "--allow_python_nodes", str(folder)]) == 1
+    missing, forgotten = capsys.readouterr().out.splitlines()
+    assert missing.endswith('Unable to find Calculator "SayCalculator"')
+    assert forgotten == (
+        f"{folder}/calculators.py: the class SayCalculator is not registered; write @register_calculator above it"
+    )
     (folder / "calculators.py").write_text(SAY.replace("class Say", "class Sayy"))
     assert main(["check", str(folder), "--allow-python-nodes"]) == 1
     assert 'did you mean "SayyCalculator"?' in capsys.readouterr().out

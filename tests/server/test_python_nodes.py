@@ -238,6 +238,33 @@ async def test_metadata_and_the_side_packet_are_as_the_reference_server_has_them
     assert (status, "the side packet of that name is the server's" in answer["error"]) == (400, True)
 
 
+async def test_a_python_node_in_a_subgraph_beside_the_graph_has_its_handler_too(serve: Serve, models: Models) -> None:
+    graph = (
+        STREAMS
+        + """
+        node { name: "outer" calculator: "Inner" input_stream: "in" output_stream: "out" input_side_packet: "py" }
+    """
+    )
+    folder = add(models, SAY, graph=graph)
+    inner = 'type: "Inner" input_stream: "in" output_stream: "out" input_side_packet: "py"' + node()
+    (folder / "inner.pbtxt").write_text(inner)
+    client = await serve(allow_python_nodes=True)
+    status, answer, behind = await infer_binary(client, "BYTES", [1], b"")
+    assert (status, behind) == (200, b"WORD"), answer
+    assert main(["check", "--allow_python_nodes", str(folder)]) == 0
+
+
+def test_a_listed_graph_whose_file_lies_elsewhere_finds_its_handler_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "model.py").write_text(SAY)
+    file = tmp_path / "workspace" / "graph.pbtxt"
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"mediapipe_config_list": [{"name": "python_graph", "graph_path": str(file)}]}))
+    for handler in ("model.py", str(file.with_name("model.py"))):
+        file.write_text(STREAMS + node(handler))
+        assert main(["check", "--allow_python_nodes", str(config)]) == 0
+
+
 # ---- streams
 
 

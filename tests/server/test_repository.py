@@ -131,6 +131,7 @@ def test_a_config_file_serves_what_it_lists_alone(tmp_path: Path) -> None:
         ({"base_path": "TMP/m/x"}, "m/x/graph.pbtxt", "m/x"),
         ({"base_path": "m", "graph_path": "deep/g.pbtxt"}, "m/deep/g.pbtxt", "m"),
         ({"base_path": "m", "graph_path": "TMP/g.pbtxt"}, "g.pbtxt", "m"),
+        ({"graph_path": "TMP/w/g.pbtxt"}, "w/g.pbtxt", "w"),
         ({}, "a/1/graph.pbtxt", "a/1"),
     ],
 )
