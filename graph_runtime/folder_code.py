@@ -126,7 +126,7 @@ class FolderCode:
 
     def unregistered(self) -> list[str]:
         """The names of calculators in the files that were loaded, and that nobody has registered."""
-        own = [module for name, module in sys.modules.items() if name.startswith(f"{self._name}.")]
+        own = [module for name, module in list(sys.modules.items()) if name.startswith(f"{self._name}.")]
         found = {
             name: value
             for module in own
@@ -138,8 +138,9 @@ class FolderCode:
     def close(self) -> None:
         """Forget the modules; what was made of them goes on working, but for imports that it has not done yet."""
         _folders.pop(self._name, None)
-        for name in [name for name in sys.modules if name == self._name or name.startswith(f"{self._name}.")]:
-            del sys.modules[name]
+        for name in list(sys.modules):  # other threads import meanwhile
+            if name == self._name or name.startswith(f"{self._name}."):
+                del sys.modules[name]
 
     def __enter__(self) -> FolderCode:
         return self
