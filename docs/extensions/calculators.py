@@ -73,7 +73,12 @@ def _text(docstring: str) -> str:
         docstring,
         flags=re.M,
     )
-    return re.sub(r"^(Args|Raises|Attributes|Returns):$", r"**\1**\n", docstring, flags=re.M)
+    return re.sub(r"^(Args|Raises|Attributes|Returns):\n((?:    .*\n?)+)", _list, docstring, flags=re.M)
+
+
+def _list(section: re.Match[str]) -> str:
+    entries = re.sub(r"^(?! )", "- ", inspect.cleandoc(section[2]), flags=re.M)
+    return f"**{section[1]}**\n\n{entries}\n"
 
 
 def _is_options(value: Any) -> bool:

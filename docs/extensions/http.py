@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from docs.extensions.markdown import code, join, table
-from server.openapi import OPERATIONS, openapi_document
+from server.openapi import ERRORS, OPERATIONS, openapi_document
 
 Value = dict[str, Any]
 
@@ -19,6 +20,8 @@ def markdown(words: list[str]) -> str:
             join([f"## {tag}", *(_operation(each, document) for each in OPERATIONS if each.tag == tag)])
             for tag in tags
         ),
+        "## Errors",
+        table(("status", "meaning"), ([str(status), meaning] for status, meaning in ERRORS.items())),
         "## Schemas",
         "What the bodies above hold. A field that is not required may be left out.",
         *(_schema(name, schema) for name, schema in document["components"]["schemas"].items()),
@@ -36,12 +39,10 @@ def _operation(operation: Any, document: Value) -> str:
         f"{operation.summary}." if operation.summary[-1] not in ".?" else operation.summary,
         "Other addresses of it: " + ", ".join(map(code, operation.paths[1:])) + "." if operation.paths[1:] else "",
         "Answered without an API key." if operation.open else "",
-        table(
-            ("parameter", "where", "type", "what it is"),
-            map(_parameter, parameters),
-        ),
+        table(("parameter", "where", "type", "what it is"), map(_parameter, parameters)),
         table(("body", "holds"), ([code(kind), type_of(each["schema"])] for kind, each in taken.items())),
-        table(("status", "meaning", "body"), (_answer(status, each, components) for status, each in told["responses"].items())),
+        table(("status", "meaning", "body"), _answers(told["responses"])),
+        _errors(told["responses"]),
     ])  # fmt: skip
 
 
@@ -50,11 +51,23 @@ def _parameter(told: Value) -> list[str]:
     return [name, told["in"], type_of(told["schema"]), told["description"]]
 
 
-def _answer(status: str, answer: Value, components: Value) -> list[str]:
-    if "$ref" in answer:
-        answer = components["responses"][answer["$ref"].rpartition("/")[2]]
-    bodies = ", ".join(f"{code(kind)}: {type_of(each['schema'])}" for kind, each in answer["content"].items())
-    return [status, answer["description"], bodies]
+def _answers(answers: Value) -> Iterator[list[str]]:
+    for status, answer in answers.items():
+        if "$ref" not in answer:
+            bodies = ", ".join(f"{code(kind)}: {type_of(each['schema'])}" for kind, each in answer["content"].items())
+            yield [status, answer["description"], bodies]
+
+
+def _errors(answers: Value) -> str:
+    """The statuses that mean the same everywhere."""
+    forms: dict[str, list[str]] = {}
+    for status, answer in answers.items():
+        if "$ref" in answer:
+            forms.setdefault(answer["$ref"].rpartition("/")[2].removesuffix(status), []).append(status)
+    return " ".join(
+        f"[Errors](#errors), each with an [{form}](#{form.lower()}): {', '.join(found)}."
+        for form, found in forms.items()
+    )
 
 
 def _schema(name: str, schema: Value) -> str:

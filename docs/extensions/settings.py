@@ -6,7 +6,7 @@ from dataclasses import Field, fields
 from typing import Any
 
 from docs.extensions.markdown import code, join, prose, table
-from server.settings import GROUPS, Settings, variables_of
+from server.settings import GROUPS, Settings
 
 
 def markdown(words: list[str]) -> str:
@@ -17,7 +17,7 @@ def markdown(words: list[str]) -> str:
         join([
             f"## {group or 'Without a flag'}",
             table(
-                ("setting", "flags", "variables", "default", "what it is"),
+                ("setting", "other names", "default", "what it is"),
                 (_row(each) for each in found if each.metadata["group"] == group),
             ),
         ])
@@ -27,11 +27,11 @@ def markdown(words: list[str]) -> str:
 
 def _row(setting: Field[Any]) -> list[str]:
     about = setting.metadata
-    flags = [f"--{name}" for name in (setting.name, *about["aliases"], *about["flags"])] if about["flag"] else []
+    others = [*about["aliases"], *(f"--{name}" for name in about["flags"]), *about["variables"]]
+    shown = "" if setting.default in (None, ()) else code(setting.default)
     return [
         code(setting.name),
-        ", ".join(map(code, flags)),
-        ", ".join(map(code, variables_of(setting))),
-        code(setting.default) if setting.default not in (None, ()) else "",
+        ", ".join(map(code, others)),
+        shown,
         f"{code(about['metavar'])}: {prose(about['help'])}",
     ]

@@ -14,7 +14,7 @@ from docs.extensions.generated import fill
 from docs.extensions.python import PACKAGES, public_names
 from graph_runtime import GraphError, find_calculator
 from server.openapi import OPERATIONS, openapi_document
-from server.settings import Settings, variables_of
+from server.settings import Settings
 
 
 def shown(site: Path, page: str) -> str:
@@ -51,10 +51,16 @@ def test_every_command_and_flag_of_help_is_there(site: Path) -> None:
                 assert flag in part, f"{name} {flag}"
 
 
-def test_every_setting_is_there_with_its_variables(site: Path) -> None:
+def test_every_setting_is_there_with_its_other_names(site: Path) -> None:
     words = set(shown(site, "settings").replace(",", " ").split())
     for setting in fields(Settings):
-        assert {setting.name, *variables_of(setting)} <= words
+        about = setting.metadata
+        assert {
+            setting.name,
+            *about["aliases"],
+            *about["variables"],
+            *(f"--{name}" for name in about["flags"]),
+        } <= words
 
 
 def test_every_address_parameter_schema_and_status_is_there(site: Path) -> None:
