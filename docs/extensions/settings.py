@@ -17,7 +17,7 @@ def markdown(words: list[str]) -> str:
         join([
             f"## {group or 'Without a flag'}",
             table(
-                ("setting", "other names", "default", "what it is"),
+                ("setting", "default", "what it is"),
                 (_row(each) for each in found if each.metadata["group"] == group),
             ),
         ])
@@ -27,11 +27,7 @@ def markdown(words: list[str]) -> str:
 
 def _row(setting: Field[Any]) -> list[str]:
     about = setting.metadata
-    others = [*about["aliases"], *(f"--{name}" for name in about["flags"]), *about["variables"]]
-    shown = "" if setting.default in (None, ()) else code(setting.default)
-    return [
-        code(setting.name),
-        ", ".join(map(code, others)),
-        shown,
-        f"{code(about['metavar'])}: {prose(about['help'])}",
-    ]
+    names = [*about["aliases"], *(f"--{name}" for name in about["flags"]), *about["variables"]]
+    others = f". Other names: {', '.join(map(code, names))}" if names else ""
+    default = "" if setting.default in (None, ()) else code(setting.default)
+    return [code(setting.name), default, f"{code(about['metavar'])}: {prose(about['help'])}{others}"]
