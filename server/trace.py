@@ -23,8 +23,8 @@ from server.access import api_key
 from server.discovery import ServableSpec
 from server.draw import find_graph
 from server.flags import allows_python_nodes
-from server.graph_source import calculators_beside, plan_servable, read_servable
-from server.interface import http_ports, interface_of
+from server.graph_source import calculators_beside, loadable, plan_servable, read_servable
+from server.interface import PacketKind, Port, http_ports, interface_of
 from server.settings import Settings, SettingsError
 from server.terminal import complain, say
 
@@ -126,7 +126,7 @@ def _of_run(spec: ServableSpec, own: FolderCode | None, allowed: bool, arguments
     tracer = graph.enable_tracing()
     progress = Progress()
     progress.on_tell = tracer.note_step
-    with load_resources(read_servable(spec), spec.base_dir, allow_python_nodes=allowed) as resources:
+    with load_resources(loadable(plan, read_servable(spec)), spec.base_dir, allow_python_nodes=allowed) as resources:
         for key, value in {**resources.services, PROGRESS: progress}.items():
             graph.set_service(key, value)
         try:
@@ -152,13 +152,14 @@ def _values(
         UsageError: the graph has no such input, or makes no pictures.
     """
     streams = {name for _, _, name in plan.graph_inputs}
+    ports = interface_of(plan).input_by_name
     sides = {*plan.required_side_packets, *(name for _, _, name in plan.graph_side_packets)}
     packets: list[tuple[str, int, Any]] = []
     side_packets: dict[str, Any] = {}
     given: Counter[str] = Counter()
     for name, text in arguments.inputs:
         if name in streams:
-            packets.append((name, given[name], _value(text)))
+            packets.append((name, given[name], _packet_value(ports[name], text)))
             given[name] += 1
         elif name in sides:
             side_packets[name] = _value(text)
@@ -175,6 +176,18 @@ def _values(
         request = HttpPayload.json(GENERATIONS, {"model": spec.name, "prompt": arguments.prompt})
         packets.append((source.name, given[source.name], request))
     return packets, side_packets
+
+
+def _packet_value(port: Port, text: str) -> Any:
+    """The value of an input packet: of a Python node's stream a tensor of the numbers, or of the text's bytes."""
+    value = _value(text)
+    if PacketKind.PY_TENSOR not in port.kinds:
+        return value
+    import numpy as np
+
+    from calculators.python_node.tensor import Tensor
+
+    return Tensor(port.name, value.encode() if isinstance(value, str) else np.asarray(value))
 
 
 def _value(text: str) -> Any:

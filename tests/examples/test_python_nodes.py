@@ -52,3 +52,14 @@ async def test_numbers_get_a_mean_and_a_deviation_and_a_text_comes_back_word_by_
 def test_the_graphs_have_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--allow_python_nodes", str(FOLDER)]) == 0
     assert capsys.readouterr().out.count(": ok") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "calls"), [("words", "text=one two three", 4), ("spread", "numbers=[1, 2, 3]", 1)]
+)
+def test_the_graphs_can_be_traced_without_a_server(
+    name: str, given: str, calls: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "trace.json"
+    assert main(["trace", str(FOLDER / name), "--allow_python_nodes", "--input", given, "-o", str(trace)]) == 0
+    assert capsys.readouterr().out == f"{trace}: {calls} call(s) of 1 node(s)\n"
