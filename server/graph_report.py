@@ -70,7 +70,7 @@ class NodeReport(NamedTuple):
         mean_ms, last_ms, longest_ms: how long they took; None without any.
         running: in how many runs a call of it goes on.
         progress: what such a call last told of itself, such as ``"3 of 20"``.
-        waits_for: in runs that go on, why it does not: each reason once.
+        waits_for: in runs that go on, why it does not: each reason once, at most ``recording.KEPT_REASONS``.
     """
 
     name: str

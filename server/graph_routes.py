@@ -7,6 +7,7 @@ nobody: whoever knows one may cancel the request.
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from html import escape
@@ -18,7 +19,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from calculators.http_payload import RequestError
-from graph_runtime import GraphError
+from graph_runtime import GraphError, Problem
 from graph_runtime.drawing import Drawing, drawing_of, to_svg
 from graph_runtime.trace import Call, chrome_events, chrome_trace
 from server.backend import Handle
@@ -33,6 +34,7 @@ from server.web_files import PAGE_HEADERS
 
 SHOWN_CALLS: Final = 200
 """Calls of one run in a snapshot; a trace has all that are kept."""
+_PROBLEM: Final = re.compile(r'^(\S+:\d+:\d+): node "(.*?)": (.*)$', re.M)
 _NAME: Final = "/graphs/{model:.+}"
 _PAGE_HEADERS: Final = {**PAGE_HEADERS, "Cache-Control": "no-store"}
 _SVG_HEADERS: Final = {
@@ -72,7 +74,10 @@ async def send_structure(request: web.Request) -> web.StreamResponse:
         return json_response({**body, "version": handle.key, "summary": picture.drawing.summary(), "nodes": nodes})
     drawing = await _failed_drawing(servable)
     nodes = [] if drawing is None else [
-        {"id": node.id, "name": node.name, "calculator": node.calculator, "place": node.place} for node in drawing.nodes
+        {
+            "id": node.id, "name": node.name, "calculator": node.calculator, "place": node.place, "problems": node.problems,
+        }
+        for node in drawing.nodes
     ]  # fmt: skip
     return json_response(
         {**body, "version": 0, "summary": None if drawing is None else drawing.summary(), "nodes": nodes}
@@ -169,9 +174,14 @@ async def _failed_drawing(servable: Servable) -> Drawing | None:
         except GraphError:
             return None
         subgraphs = {} if spec.graph_file is None else subgraphs_beside(spec.graph_file, spec.graph_text)
-        return drawing_of(source, title=spec.name, subgraphs=subgraphs)
+        return drawing_of(source, title=spec.name, subgraphs=subgraphs, problems=_problems(servable.reason or ""))
 
     return await in_thread(f"read {spec.name}", draw)
+
+
+def _problems(reason: str) -> list[Problem]:
+    """The problems of nodes that a reason lists; the reason and not the error, since that is for anybody to read."""
+    return [Problem(text, place=place, node=node) for place, node, text in _PROBLEM.findall(reason)]
 
 
 @lru_cache(maxsize=16)  # a graph is drawn once, however many look at it

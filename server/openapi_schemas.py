@@ -137,7 +137,8 @@ def schemas() -> dict[str, Schema]:
                 "name": _TEXT, "state": state, "problem": nothing, "summary": nothing,
                 "version": {"type": "integer", "description": "another one for each load; 0 while nothing is loaded"},
                 "nodes": {"type": "array", "items": _object(
-                    {"id": _TEXT, "name": _TEXT, "calculator": _TEXT, "place": nothing}, "id name calculator place"
+                    {"id": _TEXT, "name": _TEXT, "calculator": _TEXT, "place": nothing, "problems": _TEXTS},
+                    "id name calculator place",
                 )},
             },
             "name state problem version summary nodes",

@@ -20,6 +20,8 @@ from server.graph_report import GraphReport, NodeReport, Outcome, QueueReport, R
 KEPT_RUNS: Final = 20
 KEPT_CALLS: Final = 1000
 """Of each run, so that a long one does not fill the memory."""
+KEPT_REASONS: Final = 5
+"""For which a node waits, where many runs of it wait for different things."""
 WATCHED_S: Final = 10.0
 """How long after a look quick runs are recorded."""
 
@@ -138,7 +140,7 @@ class _Node:
     def see(self, node: NodeSnapshot) -> None:
         """Add what the node is doing in one run."""
         self.running += node.state == "running"
-        if node.waits_for is not None and node.state != "running":
+        if node.waits_for is not None and node.state != "running" and len(self.waits_for) < KEPT_REASONS:
             self.waits_for.setdefault(node.waits_for)
         for queue in node.inputs:
             packets, most = self.queues.get(queue.stream, (0, 0))

@@ -19,6 +19,7 @@ export function showDetails(node) {
     return;
   }
   const rows = [["Calculator", node.calculator], ["Written at", node.place ?? "–"]];
+  for (const problem of node.problems ?? []) rows.push(["Problem", problem]);
   if (node.handler) {
     rows.push(["Executor", node.executor || "the default one"], ["Input stream handler", node.handler]);
     if (node.max_in_flight > 1) rows.push(["Calls at once", String(node.max_in_flight)]);

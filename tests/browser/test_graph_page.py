@@ -121,6 +121,7 @@ async def test_a_graph_that_failed_shows_why_and_where(server: Server, open_page
     page, _ = await open_page(f"{server.url}/graphs/broken")
     await expect(page.get_by_role("alert")).to_contain_text('broken/graph.pbtxt:3:20: node "NoSuchCalculator"')
     await expect(page.locator("#picture g.node")).to_have_count(1)
+    await expect(page.get_by_role("region", name="NoSuchCalculator")).to_contain_text("No registered object")
     await expect(page.locator("#state")).to_contain_text("failed")
 
 

@@ -203,7 +203,8 @@ async def test_a_graph_that_failed_is_shown_with_its_problem(serve: Serve, model
     assert told["problem"].startswith('broken/graph.pbtxt:4:28: node "only": No registered object')
     structure = await (await client.get("/graphs/broken/graph.json")).json()
     assert [(node["name"], node["place"]) for node in structure["nodes"]] == [("only", "broken/graph.pbtxt:3:1")]
-    assert "NoSuchCalculator" in await (await client.get("/graphs/broken/graph.svg")).text()
+    assert structure["nodes"][0]["problems"] == [told["problem"].partition('"only": ')[2]]
+    assert "No registered object" in await (await client.get("/graphs/broken/graph.svg")).text()
     assert (await client.get("/graphs/broken/trace")).status == 503
     assert (await (await client.get("/graphs/unreadable/graph.json")).json())["nodes"] == []
     assert (await client.get("/graphs/unreadable/graph.svg")).status == 503
