@@ -73,6 +73,9 @@ class Visit:
         assert not [trouble for trouble in self.troubles if not any(text in trouble for text in self._expected)]
 
     def _heard(self, message: ConsoleMessage) -> None:
+        # Whoever asks how far a request is may do so just before it comes or when it is over: browsers write that down as an error.
+        if "status of 404" in message.text and "/v3/requests/" in message.location.get("url", ""):
+            return
         if message.type in ("error", "warning", "assert"):
             self.troubles.append(f"console {message.type}: {message.text} ({message.location.get('url')})")
 

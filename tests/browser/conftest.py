@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Page, Route, async_playwright, expect
 from server.discovery import bundled_models_dir
 from tests.browser.chromium import WIDE, Server, Visit, serving
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 30_000
 LOOP = """input_stream: "in" output_stream: "out" output_stream: "again"
 node { name: "open" calculator: "ConstantSidePacketCalculator" output_side_packet: "PACKET:open"
   options { [mediapipe.ConstantSidePacketCalculatorOptions.ext] { packet { bool_value: true } } } }
