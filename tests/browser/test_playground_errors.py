@@ -131,7 +131,7 @@ async def test_a_picture_too_large_for_the_server_is_refused_beside_the_picture(
     playground: Playground, visit: Visit
 ) -> None:
     visit.expect_trouble("status of 4")
-    await playground.drop(Image.new("RGB", (9000, 9000)), "large.png")
+    await playground.drop(Image.new("1", (9000, 9000)), "large.png")
     await expect(playground.source).to_be_visible()
     await playground.fill(prompt=RED_ON_BLUE)
     await playground.generate.click()
