@@ -51,6 +51,8 @@ export function fitToModel(model, withPicture) {
   const most = sides(model?.maxSize) ?? [null, null];
   setMost(field("width"), most[0]);
   setMost(field("height"), most[1]);
+  // Arrow keys go from the least in steps: from 1 they would give sizes that the model cannot draw.
+  field("width").min = field("height").min = model?.minSide ?? 1;
   field("width").step = field("height").step = model?.multiple ?? 1;
 }
 

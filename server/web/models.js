@@ -26,6 +26,7 @@ function describe(listed) {
     sizes: told.sizes ?? null,
     maxSize: told.max_size ?? null,
     multiple: told.size_multiple ?? 1,
+    minSide: told.min_side ?? 1,
     defaultSteps: told.default_steps ?? null,
     maxSteps: told.max_steps ?? null,
     maxN: told.max_n ?? null,

@@ -123,7 +123,7 @@ function showDialog(wasWrong) {
       <h2 id="key-title">API key</h2>
       <p id="key-help">This server asks for an API key. This tab keeps it until it is closed.</p>
       <p id="key-wrong" class="bad" role="alert" hidden>The key is wrong.</p>
-      <label for="key-field">API key</label>
+      <p><label for="key-field">API key</label></p>
       <input id="key-field" type="password" autocomplete="off" required pattern="[ -~]+" title="printable ASCII characters"
              aria-describedby="key-help key-wrong">
       <div class="buttons">

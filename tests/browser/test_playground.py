@@ -195,6 +195,16 @@ async def test_the_history_keeps_pictures_with_seed_and_settings_and_makes_them_
     await expect(playground.history).to_be_hidden()
 
 
+async def test_arrow_keys_go_through_the_sizes_that_the_model_draws(playground: Playground) -> None:
+    await playground.own_size(64, 64)
+    await playground.field("Width").press("ArrowUp")
+    await expect(playground.field("Width")).to_have_value("72")
+    await playground.fill(height="40")
+    for _ in range(3):
+        await playground.field("Height").press("ArrowDown")
+    await expect(playground.field("Height")).to_have_value("32")  # no less
+
+
 async def test_a_result_is_the_start_of_the_next_picture(playground: Playground) -> None:
     await playground.draw()
     before = await playground.picture()
