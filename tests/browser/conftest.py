@@ -19,6 +19,7 @@ from server.discovery import bundled_models_dir
 from tests.browser.chromium import WIDE, Server, Visit, serving
 
 PATIENCE_MS = 30_000
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage"]  # containers run as root, with little shared memory
 LOOP = """input_stream: "in" output_stream: "out" output_stream: "again"
 node { name: "open" calculator: "ConstantSidePacketCalculator" output_side_packet: "PACKET:open"
   options { [mediapipe.ConstantSidePacketCalculatorOptions.ext] { packet { bool_value: true } } } }
@@ -73,7 +74,7 @@ async def browser() -> AsyncIterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert chromium is not None, "these tests need Chromium: install your system's package of that name"
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        launched = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield launched
         await launched.close()
 
