@@ -25,7 +25,9 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 # In the environment of the oldest protobuf there is the mediapipe wheel, and nothing that serves.
-serves = pytest.mark.skipif(importlib.util.find_spec("aiohttp") is None, reason="aiohttp is not installed here")
+serves = pytest.mark.skipif(
+    importlib.util.find_spec("openvino_genai") is None, reason="openvino-genai is not installed here"
+)
 
 
 def run_example(name: str, *arguments: str) -> list[str]:
