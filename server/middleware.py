@@ -20,8 +20,8 @@ from server.keys import ACCESS, DRAIN, ERROR_CODE, KSERVE_ROUTE, METRICS, MODEL,
 from server.logs import about, note_code
 from server.protocol import SERVER_NAME
 
-_PROBES = re.compile(r"/v2/health/|/v[13]/requests/[^/]+$")
-"""What is asked again and again by whoever watches us, or a request: only in the log at level DEBUG."""
+_PROBES = re.compile(r"/v2/health/[a-z]+$|/v[13]/requests/[^/]+$|/graphs/.+/snapshot$")
+"""Asked again and again by whoever watches us, a request or a graph, below a prefix too: only in the log at level DEBUG."""
 _CLIENT_LEFT = 499  # as nginx writes it in its log; nobody receives it
 _VALID_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _IDS_AT_ONCE = 256
@@ -93,7 +93,7 @@ async def follow_request(request: web.Request, handler: Handler) -> web.StreamRe
         drain.leave()
         if metrics is not None:
             metrics.answered(request, status)
-        level = logging.DEBUG if _PROBES.match(request.rel_url.raw_path) else logging.INFO
+        level = logging.DEBUG if _PROBES.search(request.rel_url.raw_path) else logging.INFO
         if _access_log.isEnabledFor(level):
             _write_access(level, request, status, (time.perf_counter() - started) * 1000)
 

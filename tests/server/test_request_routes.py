@@ -6,10 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
+from server.app import build_app
 from server.keys import BACKEND, SERVABLES
+from server.settings import Settings
 
 if TYPE_CHECKING:
+    from pytest_aiohttp.plugin import AiohttpClient
+
     from tests.server.conftest import Client, Gate, Models, Serve
 
 PATH = "/v3/images/generations"
@@ -144,6 +149,21 @@ async def test_progress_needs_the_api_key_as_all_else_does(serve: Serve, models:
     assert (await client.get("/v3/requests/one", headers=key)).status == 200
     gate.released.set()
     assert (await asked).status == 200
+
+
+async def test_below_a_prefix_who_asks_again_and_again_does_not_fill_the_log_either(
+    aiohttp_client: AiohttpClient, models: Models, caplog: pytest.LogCaptureFixture
+) -> None:
+    models.add("echo", "HttpEcho")
+    host, server = web.Application(), build_app(Settings(models=models.folder, file_system_poll_wait_seconds=0.0))
+    host.add_subapp("/ai", server)
+    client = await aiohttp_client(host)
+    await server[SERVABLES].settled.wait()
+    caplog.set_level("INFO", logger="graph_runtime.access")
+    for path in ("/v2/health/live", "/v3/requests/one", "/graphs/echo/snapshot", "/v3/models"):
+        await client.get(f"/ai{path}")
+    lines = [record.getMessage() for record in caplog.records if record.name == "graph_runtime.access"]
+    assert [line.split()[1] for line in lines] == ["/ai/v3/models"]
 
 
 async def test_who_asks_again_and_again_does_not_fill_the_log(
