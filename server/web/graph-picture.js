@@ -68,8 +68,10 @@ function badge(group, kind, text, corner) {
   if (made?.textContent === text) return;
   made?.remove();
   const { x, y, width, height } = group.querySelector(".shape").getBBox();
-  const [middle, line] = corner({ x, y, width, height });
+  const [side, line] = corner({ x, y, width, height });
   const room = text.length * 6 + 10;
+  const whole = group.ownerSVGElement.viewBox.baseVal;
+  const middle = Math.min(Math.max(side, whole.x + room / 2 + 1), whole.x + whole.width - room / 2 - 1);
   made = shape("g", { class: `badge ${kind}`, "aria-hidden": "true" },
     shape("rect", { x: middle - room / 2, y: line - 8, width: room, height: 16, rx: 8 }),
     shape("text", { x: middle, y: line + 3.5, "text-anchor": "middle", "font-size": 10 }, text));

@@ -74,7 +74,7 @@ async function showGraph() {
 
 function show(now) {
   const { running, waiting } = now.requests;
-  const ages = now.ages_s.length ? `, the first of them for ${duration(Math.max(...now.ages_s) * 1000)}` : "";
+  const ages = now.ages_s.length ? `, the first for ${duration(Math.max(...now.ages_s) * 1000)}` : "";
   setText(part("state"), `${now.state.toLowerCase()} · ${running} running, ${waiting} waiting${ages}`);
   showBadges(now.nodes);
   const live = new Map(now.nodes.map((node) => [node.name, node]));
