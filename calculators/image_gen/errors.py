@@ -1,41 +1,15 @@
-"""What can go wrong with a model or a generation: LoadError for the operator, and the RequestErrors that a client sees."""
+"""What can go wrong with a generation: the RequestErrors that a client sees."""
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from calculators.http_payload import RequestError
-from graph_runtime.errors import StatusCode
 
 E = TypeVar("E", bound=RequestError)
 
 DO_NOT_RETRY: Final = ("x-should-retry", "false")
 """Header that keeps OpenAI's clients from trying again what would only fail again, at the cost of a generation each time."""
-
-
-class LoadError(Exception):
-    """A model could not be loaded.
-
-    Attributes:
-        message: why.
-        field: the node option at fault, or None.
-        code: the status code.
-    """
-
-    def __init__(
-        self, message: str, *, field: str | None = None, code: StatusCode = StatusCode.FAILED_PRECONDITION
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.field = field
-        self.code = code
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.message, self.field, self.code)
-
-
-def _rebuild(message: str, field: str | None, code: StatusCode) -> LoadError:
-    return LoadError(message, field=field, code=code)
 
 
 class GenerationCancelledError(RequestError):

@@ -22,7 +22,6 @@ from calculators.http_payload import RequestError
 from calculators.image_gen.errors import (
     NOT_STARTED,
     GenerationCancelledError,
-    LoadError,
     cancelled_error,
     closed_error,
     is_spoilt_by,
@@ -39,6 +38,7 @@ from calculators.image_gen.generation import (
 )
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings
+from calculators.load_error import LoadError
 from calculators.statistics import ImageStatistics
 
 _log = logging.getLogger(__name__)

@@ -1,32 +1,35 @@
 """The child process of a ProcessLane: ``python -m calculators.image_gen.lane_worker SOCKET LIFELINE`` (two open file descriptors).
 
-It loads one model, then draws what it is asked for, one request at a time; see ``messages`` for what is said. It ends when
-its parent does, at once and in any state: the parent holds the other end of the lifeline, and the kernel signals the child
-when that closes. A thread could not do this: loading a model holds the interpreter's lock for as long as it takes.
+It loads one model, then draws what it is asked for, one request at a time.
+
+From the parent: ``load`` (once, first; the fields of LoadSettings), ``generate`` (``id``, ``request``, and its uploads as block),
+``cancel`` (``id``).
+From the child: ``loaded`` or ``load_failed`` (``message``, ``field``, ``code``); then for each request ``started``, any number
+of ``step`` (``done``, ``total``) and ``partial`` (``picture``, ``index``, and the file as block), and one of ``done``
+(``result``, and the pictures as block), ``cancelled`` or ``failed`` (``error``, and ``spoilt``: whether the engine must not be
+used again), each with its ``id``.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import queue
-import select
-import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from calculators.child_worker import serve_parent
 from calculators.http_payload import RequestError
-from calculators.image_gen.errors import GenerationCancelledError, LoadError, is_spoilt_by, spoilt_error
+from calculators.image_gen.errors import GenerationCancelledError, is_spoilt_by, spoilt_error
 from calculators.image_gen.generation import GenerationRequest, OnPartial, PartialImage
 from calculators.image_gen.lane import Engine
 from calculators.image_gen.lane import load_engine as load_real_engine
-from calculators.image_gen.messages import Message, receive_message, send_message
 from calculators.image_gen.model_folder import read_model_folder
 from calculators.image_gen.options import LoadSettings
+from calculators.load_error import LoadError
+from calculators.messages import Message, receive_message, send_message
 
 LoadEngine = Callable[[LoadSettings], Engine]
 """How the worker gets its engine, or a LoadError; tests give another one than ``load_engine``."""
@@ -47,24 +50,7 @@ def load_engine(load: LoadSettings) -> Engine:
 
 def main(arguments: list[str] | None = None, load: LoadEngine = load_engine) -> None:
     """Serve until the parent is gone."""
-    connection_fd, lifeline_fd = map(int, sys.argv[1:] if arguments is None else arguments)
-    _hold_lifeline(lifeline_fd)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")  # to stderr, which the parent reads
-    connection = socket.socket(fileno=connection_fd)
-    try:
-        _Worker(connection).serve(load)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        os._exit(0)  # the parent is gone; nothing here is worth tidying up
-
-
-def _hold_lifeline(fd: int) -> None:
-    """From now on, the end of the parent is the end of this process: SIGIO ends a process that does not handle it."""
-    signal.signal(signal.SIGIO, signal.SIG_DFL)  # the parent may ignore or block it, and children inherit that
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGIO})
-    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK | os.O_ASYNC)
-    if select.select([fd], [], [], 0)[0]:
-        os._exit(0)  # it ended before the kernel was asked to tell
+    serve_parent(arguments, lambda connection: _Worker(connection).serve(load))
 
 
 class _Worker:

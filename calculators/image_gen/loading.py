@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from calculators.image_gen.adapters import routable_aliases
 from calculators.image_gen.calculator import SIDE_PACKET
-from calculators.image_gen.errors import LoadError
 from calculators.image_gen.generation import OnStep
 from calculators.image_gen.lane import IdleUnload, Lane, ThreadLane
 from calculators.image_gen.lane_group import LaneGroup
@@ -18,6 +17,7 @@ from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.process_lane import ProcessLane
 from calculators.image_gen.request_rules import RequestSettings
 from calculators.node_kinds import Loading, Node, OnNodeStep, repeated_names
+from calculators.load_error import LoadError
 from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig

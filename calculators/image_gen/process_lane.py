@@ -11,25 +11,17 @@ that a server to which nobody sends requests, since it is not ready, becomes rea
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
+from calculators.child_process import ChildEndedError, ChildProcess
 from calculators.http_payload import RequestError
 from calculators.image_gen.errors import (
     NOT_STARTED,
     EngineSpoiltError,
-    LoadError,
     cancelled_error,
     closed_error,
     crashed_error,
@@ -37,17 +29,14 @@ from calculators.image_gen.errors import (
 )
 from calculators.image_gen.generation import GenerationResult, PartialImage
 from calculators.image_gen.lane import IdleUnload, Job, QueuedLane, log_loaded
-from calculators.image_gen.messages import Message, receive_message, send_message
 from calculators.image_gen.options import LoadSettings
+from calculators.load_error import LoadError
 from calculators.statistics import ImageStatistics
 from graph_runtime.errors import StatusCode
 
 _log = logging.getLogger(__name__)
 
-_TAIL_LINES: Final = 40  # a dump of all threads by faulthandler, and what was written before it
-_LAST_OUTPUT_S: Final = 5.0
 _MOST_CHILDREN: Final = 3
-_INSTEAD: Final = 'load the model into this process instead: lane="thread"'
 _LONGEST_PAUSE_S: Final = 60.0
 WORKER: Final = ("-m", "calculators.image_gen.lane_worker")
 
@@ -68,23 +57,6 @@ class Supervision:
     stall_s: float = 600.0
     command: Sequence[str] = WORKER
     clock: Callable[[], float] = time.monotonic
-
-
-class ChildEndedError(Exception):
-    """The child process is gone, or was ended because it hung.
-
-    Attributes:
-        how: to complete "the image engine ...".
-        tail: the last lines that it wrote.
-    """
-
-    def __init__(self, how: str, tail: Sequence[str]) -> None:
-        super().__init__(how)
-        self.how = how
-        self.tail = tuple(tail)
-
-    def __str__(self) -> str:
-        return "\n".join([f"the image engine {self.how}", *(f"  {line}" for line in self.tail)])
 
 
 class ProcessLane(QueuedLane):
@@ -146,7 +118,7 @@ class ProcessLane(QueuedLane):
                 child.end()
                 if self._closed:
                     raise closed_error() from ended
-                _log.error("%s: %s", self.name, ended)
+                _log.error("%s: the image engine %s", self.name, ended)
                 if child.started_job:
                     job.end(crashed_error(ended.how))  # before the new child loads: the caller need not wait for that
                     with suppress(RequestError):
@@ -223,62 +195,18 @@ class ProcessLane(QueuedLane):
                 child.end()
 
 
-class _Child:
+class _Child(ChildProcess):
     """The process, and the talk with it. Used by the lane's thread; ``end`` and the sending of cancellations by any."""
 
     def __init__(self, name: str, command: Sequence[str]) -> None:
-        if not sys.executable:
-            raise LoadError(f"there is no Python interpreter to start a child process with; {_INSTEAD}")
-        if os.name != "posix":
-            raise LoadError(f"child processes for models need a POSIX system; {_INSTEAD}")
+        super().__init__(name, command)
         self.about: dict[str, Any] = {}
         self.started_job = False
         self._jobs = 0
-        self._sending = threading.Lock()
-        self._ending = threading.Lock()
-        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        with ExitStack() as theirs, ExitStack() as undo:
-            self._connection, connection = socket.socketpair()
-            undo.callback(self._connection.close)
-            theirs.callback(connection.close)
-            lifeline, self._lifeline = os.pipe()
-            undo.callback(os.close, self._lifeline)
-            theirs.callback(os.close, lifeline)
-            try:
-                self._process = subprocess.Popen(  # noqa: S603  # the command is ours
-                    [sys.executable, "-P", "-X", "faulthandler", *command, str(connection.fileno()), str(lifeline)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(connection.fileno(), lifeline),
-                    env=_environment(),
-                    start_new_session=True,  # Ctrl-C in a terminal is for the parent, which ends the child in its own way
-                )
-            except OSError as error:
-                raise LoadError(f"no process can be started for the model: {error}") from error
-            undo.pop_all()
-        self._reader = threading.Thread(target=self._read_output, args=(name,), name=f"output of {name}", daemon=True)
-        self._reader.start()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def memory_bytes(self) -> int:
-        """What it has in memory; 0 once it has ended, and where the system does not tell."""
-        if not self.is_alive():
-            return 0
-        with suppress(OSError):
-            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
-            return int(pages) * os.sysconf("SC_PAGE_SIZE")
-        return 0
 
     def load(self, load: LoadSettings, timeout_s: float) -> None:
-        self._send({"type": "load", "load": load.to_json()})
-        answer, _ = self._receive(timeout_s, f"did not load within {timeout_s:g} s and was ended")
+        self.send({"type": "load", "load": load.to_json()})
+        answer, _ = self.receive(timeout_s, f"did not load within {timeout_s:g} s and was ended")
         if answer["type"] == "load_failed":
             raise LoadError(answer["message"], field=answer["field"], code=StatusCode(answer["code"]))
         self.about = answer["about"]
@@ -288,11 +216,11 @@ class _Child:
         number = self._jobs
         self.started_job = False
         values, uploads = job.request.to_message()
-        self._send({"type": "generate", "id": number, "request": values}, uploads)
+        self.send({"type": "generate", "id": number, "request": values}, uploads)
         forget = job.cancellation.on_cancel(lambda: self._send_cancel(number))
         try:
             while True:
-                message, block = self._receive(stall_s, f"made no step for {stall_s:g} s and was ended")
+                message, block = self.receive(stall_s, f"made no step for {stall_s:g} s and was ended")
                 self.started_job = True
                 kind = message["type"]
                 if kind == "step":
@@ -310,71 +238,4 @@ class _Child:
 
     def _send_cancel(self, number: int) -> None:
         with suppress(ChildEndedError):  # generate() notices that itself
-            self._send({"type": "cancel", "id": number})
-
-    def _send(self, message: Message, block: bytes = b"") -> None:
-        try:
-            with self._sending:
-                send_message(self._connection, message, block)
-        except OSError as error:
-            raise self._ended() from error
-
-    def _receive(self, timeout_s: float, hung: str) -> tuple[Message, bytes]:
-        try:
-            self._connection.settimeout(timeout_s)
-            return receive_message(self._connection)
-        except TimeoutError as error:
-            self._process.kill()
-            self._finish()
-            raise ChildEndedError(hung, self._tail) from error
-        except (EOFError, OSError) as error:  # the latter when end() has closed it
-            raise self._ended() from error
-
-    def _ended(self) -> ChildEndedError:
-        self._process.kill()  # it may have closed its socket and live on
-        code = self._finish()
-        return ChildEndedError(
-            f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}", self._tail
-        )
-
-    def end(self) -> None:
-        """End it now; any number of calls, from any thread."""
-        with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits in receive
-        self._process.kill()
-        self._finish()
-        self._connection.close()
-        with self._ending:  # two threads must not close it twice: the number may be somebody else's by then
-            lifeline, self._lifeline = self._lifeline, -1
-        if lifeline >= 0:
-            os.close(lifeline)
-
-    def _finish(self) -> int:
-        code = self._process.wait()
-        self._reader.join(_LAST_OUTPUT_S)
-        return code
-
-    def _read_output(self, name: str) -> None:
-        output = self._process.stdout
-        assert output is not None
-        with output:
-            for line in output:
-                text = line.decode(errors="replace").rstrip()
-                self._tail.append(text)
-                _log.info("%s [%d]: %s", name, self.pid, text)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with a path on which the child finds this package even where it runs from a checkout."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    here = Path(__file__).parents[2]
-    if here.name not in ("site-packages", "dist-packages"):  # those would come before the standard library
-        environment["PYTHONPATH"] = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return environment
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+            self.send({"type": "cancel", "id": number})

@@ -8,7 +8,7 @@ from typing import Final
 
 import openvino
 
-from calculators.image_gen.errors import LoadError
+from calculators.load_error import LoadError
 
 AUTO: Final = "AUTO"
 _VIRTUAL: Final = (AUTO, "MULTI", "HETERO", "BATCH")

@@ -23,7 +23,7 @@ from calculators.image_gen.engine.reasons import readable
 from calculators.image_gen.engine.stages import stage_times, steps_run
 from calculators.image_gen.engine.tokens import TokenCounter
 from calculators.image_gen.engine.watch import Watch
-from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
+from calculators.image_gen.errors import cancelled_error, failed_error, spoilt_error
 from calculators.image_gen.generation import (
     GenerationRequest,
     GenerationResult,
@@ -38,6 +38,7 @@ from calculators.image_gen.options import LoadSettings, compiled_for
 from calculators.image_gen.request_values import refuse
 from calculators.image_gen.resolution import Resolution
 from calculators.image_gen.schedule import can_be_miscounted, steps_to_run
+from calculators.load_error import LoadError
 
 _log = logging.getLogger(__name__)
 

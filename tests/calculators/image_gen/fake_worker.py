@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from calculators.image_gen.errors import LoadError, cancelled_error, failed_error, spoilt_error
+from calculators.image_gen.errors import cancelled_error, failed_error, spoilt_error
 from calculators.image_gen.generation import (
     GenerationRequest,
     GenerationResult,
@@ -32,6 +32,7 @@ from calculators.image_gen.generation import (
 )
 from calculators.image_gen.lane_worker import main
 from calculators.image_gen.options import LoadSettings
+from calculators.load_error import LoadError
 from graph_runtime import StatusCode
 
 ABOUT: dict[str, Any] = {"kinds": ["text to image"], "devices": ["CPU"], "notes": []}

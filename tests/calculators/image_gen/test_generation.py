@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from calculators.image_gen.errors import (
-    LoadError,
     cancelled_error,
     crashed_error,
     failed_error,
     unavailable_error,
 )
 from calculators.image_gen.generation import Cancellation, GenerationRequest, GenerationResult, picture_seeds
+from calculators.load_error import LoadError
 from graph_runtime import StatusCode
 
 REQUEST = GenerationRequest("a \u2603", 64, 32, 3, 5, rng_seed=7, guidance_scale=0.1, ignored=("user", "image"))

@@ -16,7 +16,6 @@ import pytest
 from calculators.http_payload import RequestError
 from calculators.image_gen.errors import (
     GenerationCancelledError,
-    LoadError,
     cancelled_error,
     failed_error,
     spoilt_error,
@@ -30,6 +29,7 @@ from calculators.image_gen.generation import (
     PartialImage,
 )
 from calculators.image_gen.lane import IdleUnload, ThreadLane
+from calculators.load_error import LoadError
 
 WAIT_S = 20.0
 

@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 
 from calculators.http_payload import RequestError
-from calculators.image_gen.errors import GenerationCancelledError, LoadError
+from calculators.image_gen.errors import GenerationCancelledError
 from calculators.image_gen.generation import Cancellation, GenerationRequest, PartialImage
 from calculators.image_gen.lane import IdleUnload
 from calculators.image_gen.options import LoadSettings
 from calculators.image_gen.process_lane import ProcessLane, Supervision
+from calculators.load_error import LoadError
 from graph_runtime import StatusCode
 
 FAKE_WORKER = str(Path(__file__).with_name("fake_worker.py"))
@@ -354,7 +355,7 @@ def test_closing_does_not_wait_for_a_child_that_loads(
             if "hanging" in record.getMessage():
                 loading.set()
 
-    logger = logging.getLogger("calculators.image_gen.process_lane")
+    logger = logging.getLogger("calculators.child_process")
     listener = Listener()
     logger.addHandler(listener)
     try:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from calculators.image_gen.messages import receive_message, send_message
+from calculators.messages import receive_message, send_message
 
 
 @contextmanager

@@ -1,13 +1,7 @@
-"""Messages between a lane and its child process: JSON values, with a block of bytes behind them, over a socket.
+"""Messages between a program and a child process that holds a model: JSON values, with a block of bytes behind them, over a socket.
 
 On the wire: the length of the JSON text and that of the block, as unsigned big-endian numbers of 4 and 8 bytes, then the two.
-
-From the parent: ``load`` (once, first; the fields of LoadSettings), ``generate`` (``id``, ``request``, and its uploads as block),
-``cancel`` (``id``).
-From the child: ``loaded`` or ``load_failed`` (``message``, ``field``, ``code``); then for each request ``started``, any number
-of ``step`` (``done``, ``total``) and ``partial`` (``picture``, ``index``, and the file as block), and one of ``done``
-(``result``, and the pictures as block), ``cancelled`` or ``failed`` (``error``, and ``spoilt``: whether the engine must not be
-used again), each with its ``id``.
+What is said stands with the worker of each kind of child.
 """
 
 from __future__ import annotations
@@ -23,16 +17,22 @@ _CHUNK_BYTES: Final = 1 << 20
 Message = dict[str, Any]
 
 
-def send_message(connection: socket.socket, message: Message, block: bytes = b"") -> None:
+def send_message(connection: socket.socket, message: Message, *parts: bytes | memoryview) -> None:
     """Send one message; blocks while the other side is slow.
+
+    Args:
+        connection: to whom.
+        message: its JSON values.
+        parts: of its block, one after the other; a memoryview is one of bytes.
 
     Raises:
         OSError: the other side is gone.
     """
     text = json.dumps(message).encode("ascii")
-    connection.sendall(_LENGTHS.pack(len(text), len(block)) + text)
-    if block:
-        connection.sendall(block)
+    connection.sendall(_LENGTHS.pack(len(text), sum(map(len, parts))) + text)
+    for part in parts:
+        if part:
+            connection.sendall(part)
 
 
 def receive_message(connection: socket.socket) -> tuple[Message, bytes]:
