@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from calculators.load_error import LoadError
-from calculators.messages import Message, receive_message, send_message
+from calculators.messages import Message, receive_buffer, receive_message, send_message
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class ChildProcess:
 
     def exchange(
         self, channel: socket.socket, timeout_s: float, hung: str, message: Message, *parts: bytes | memoryview
-    ) -> tuple[Message, bytes]:
+    ) -> tuple[Message, bytearray]:
         """Ask over a channel and wait for the answer; each channel has one user at a time.
 
         Raises:
@@ -150,7 +150,7 @@ class ChildProcess:
         try:
             channel.settimeout(timeout_s)
             send_message(channel, message, *parts)
-            return receive_message(channel)
+            return receive_buffer(channel)
         except TimeoutError as error:
             raise self._hung(hung) from error
         except (EOFError, OSError) as error:

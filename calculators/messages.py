@@ -13,6 +13,7 @@ from typing import Any, Final
 
 _LENGTHS: Final = struct.Struct("!IQ")
 _CHUNK_BYTES: Final = 1 << 20
+_ONE_SEND_BYTES: Final = 1 << 16
 
 Message = dict[str, Any]
 
@@ -29,7 +30,12 @@ def send_message(connection: socket.socket, message: Message, *parts: bytes | me
         OSError: the other side is gone.
     """
     text = json.dumps(message).encode("ascii")
-    connection.sendall(_LENGTHS.pack(len(text), sum(map(len, parts))) + text)
+    length = sum(map(len, parts))
+    head = _LENGTHS.pack(len(text), length) + text
+    if length <= _ONE_SEND_BYTES:  # a copy costs less than waking the other side twice
+        connection.sendall(b"".join((head, *parts)))
+        return
+    connection.sendall(head)
     for part in parts:
         if part:
             connection.sendall(part)
@@ -42,12 +48,18 @@ def receive_message(connection: socket.socket) -> tuple[Message, bytes]:
         EOFError: the other side is gone, perhaps in the middle of a message.
         TimeoutError: nothing came for the connection's timeout.
     """
+    message, block = receive_buffer(connection)
+    return message, bytes(block)
+
+
+def receive_buffer(connection: socket.socket) -> tuple[Message, bytearray]:
+    """As ``receive_message``, with a block that the receiver may change, and that was not copied."""
     text_length, block_length = _LENGTHS.unpack(_receive(connection, _LENGTHS.size))
     message: Message = json.loads(_receive(connection, text_length))
     return message, _receive(connection, block_length)
 
 
-def _receive(connection: socket.socket, length: int) -> bytes:
+def _receive(connection: socket.socket, length: int) -> bytearray:
     buffer = bytearray(length)
     view = memoryview(buffer)
     received = 0
@@ -61,4 +73,4 @@ def _receive(connection: socket.socket, length: int) -> bytes:
         if count == 0:
             raise EOFError
         received += count
-    return bytes(buffer)
+    return buffer

@@ -15,6 +15,9 @@ from graph_runtime.errors import Problem
 if TYPE_CHECKING:
     from calculators.image_gen.process_lane import Supervision
     from calculators.image_gen.request_rules import RequestSettings
+    from calculators.inference.model_config import ModelList
+    from calculators.inference.session_pool import SessionPool
+    from calculators.inference.tensors import TensorInfo
 
 Place: TypeAlias = Callable[[str], str | None]
 """A field of a node, or of its options -> ``file:line:column``; None if it is not known."""
@@ -49,6 +52,8 @@ class Loading:
     lanes: int = 1
     idle_unload_s: float | None = None
     requests: RequestSettings | None = None
+    models: ModelList | None = None
+    sessions: SessionPool | None = None
 
 
 class Loaded(Protocol):
@@ -65,6 +70,10 @@ class Loaded(Protocol):
     @property
     def at_once(self) -> int | None:
         """How many requests it works on at the same time; None where nothing limits that."""
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Stream of the graph -> the tensor that its packets are, where that is known."""
 
     def describe(self) -> dict[str, Any]:
         """Node name -> what was loaded for it, as JSON values."""
@@ -85,10 +94,10 @@ class Loaded(Protocol):
 class Loader(Protocol):
     """The module that knows a kind of nodes; imported for graphs that have such nodes alone."""
 
-    def check_nodes(self, nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+    def check_nodes(self, nodes: Sequence[Node], base_dir: Path, loading: Loading) -> list[Problem]:
         """What would keep ``load_nodes`` from loading, as far as that can be known without loading."""
 
-    def notes_on_nodes(self, nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+    def notes_on_nodes(self, nodes: Sequence[Node], base_dir: Path, loading: Loading) -> list[Problem]:
         """What works, but can be better."""
 
     def load_nodes(
@@ -122,6 +131,13 @@ NODE_KINDS: Final = (
         "calculators.python_node.loading",
         {"PythonExecutorCalculator": "mediapipe.PythonExecutorCalculatorOptions"},
         runs_code=True,
+    ),
+    NodeKind(
+        "calculators.inference.loading",
+        {
+            "OpenVINOModelServerSessionCalculator": "mediapipe.OpenVINOModelServerSessionCalculatorOptions",
+            "OpenVINOInferenceCalculator": "mediapipe.OpenVINOInferenceCalculatorOptions",
+        },
     ),
 )
 """All of them; another kind is another line."""

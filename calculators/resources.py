@@ -19,6 +19,9 @@ from graph_runtime.plan import Plan
 if TYPE_CHECKING:
     from calculators.image_gen.process_lane import Supervision
     from calculators.image_gen.request_rules import RequestSettings
+    from calculators.inference.model_config import ModelList
+    from calculators.inference.session_pool import SessionPool
+    from calculators.inference.tensors import TensorInfo
 
 
 _IN_VAIN = "The nodes of this graph cannot get what they need."
@@ -30,6 +33,7 @@ class Resources:
     Attributes:
         side_packets: name -> value, for ``CalculatorGraph.start_run``.
         services: key -> value, for ``CalculatorGraph.set_service``.
+        tensors: stream of the graph -> the tensor that its packets are, where a model says it.
         at_once: requests that its models work on at the same time; None where nothing limits that.
     """
 
@@ -38,9 +42,11 @@ class Resources:
         self.at_once = min((each.at_once for each in loaded if each.at_once is not None), default=None)
         self.side_packets: dict[str, Any] = {}
         self.services: dict[str, Any] = {}
+        self.tensors: dict[str, TensorInfo] = {}
         for each in loaded:
             self.side_packets.update(each.side_packets)
             self.services.update(each.services)
+            self.tensors.update(each.tensors)
 
     def describe(self) -> dict[str, Any]:
         """Node name -> what was loaded for it and how it is, as JSON values; computed anew at each call."""
@@ -84,6 +90,8 @@ def load_resources(
     idle_unload_s: float | None = None,
     requests: RequestSettings | None = None,
     allow_python_nodes: bool = False,
+    models: ModelList | None = None,
+    sessions: SessionPool | None = None,
 ) -> Resources:
     """Load what the nodes of a graph need; for a graph that needs nothing, an empty Resources.
 
@@ -99,6 +107,8 @@ def load_resources(
         idle_unload_s: give a model's memory back after so many seconds without a request; the next one loads it again.
         requests: what requests may ask for beyond what the graph says.
         allow_python_nodes: whether code that lies in ``base_dir`` may run: the handlers of PythonExecutorCalculator.
+        models: the OpenVINO models that session nodes can name; None for those of the subconfig.json in ``base_dir``.
+        sessions: where graphs that use the same OpenVINO model share it; None for none.
 
     Raises:
         ValueError: ``lane`` or ``lanes`` is none of these, or ``base_dir`` is missing.
@@ -116,13 +126,17 @@ def load_resources(
         lanes=lanes,
         idle_unload_s=idle_unload_s,
         requests=requests,
+        models=models,
+        sessions=sessions,
     )
     kinds = list(_kinds_in(config.config if isinstance(config, Plan) else config, allow_python_nodes))
     if not kinds:
         return Resources()
     folder = _folder_of(config) if base_dir is None else Path(base_dir)
     if len(kinds) > 1:  # nothing is loaded for one kind as long as another has something wrong
-        raise_problems(_IN_VAIN, [problem for loader, nodes in kinds for problem in loader.check_nodes(nodes, folder)])
+        raise_problems(
+            _IN_VAIN, [problem for loader, nodes in kinds for problem in loader.check_nodes(nodes, folder, loading)]
+        )
     made: list[Loaded] = []
     problems: list[Problem] = []
     try:
@@ -149,26 +163,38 @@ def _folder_of(graph: Plan | CalculatorGraphConfig | GraphSource) -> Path:
 
 
 def check_resources(
-    config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str], *, allow_python_nodes: bool = False
+    config: CalculatorGraphConfig | GraphSource,
+    base_dir: str | os.PathLike[str],
+    models: ModelList | None = None,
+    *,
+    allow_python_nodes: bool = False,
 ) -> list[Problem]:
     """What would keep :func:`load_resources` from loading, as far as that can be known without loading: no OpenVINO is needed, and
     no code of the folder is run."""
+    loading = Loading(models=models)
     return [
         problem
         for loader, nodes in _kinds_in(config, allow_python_nodes)
-        for problem in loader.check_nodes(nodes, Path(base_dir))
+        for problem in loader.check_nodes(nodes, Path(base_dir), loading)
     ]
 
 
-def notes_on_resources(config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str]) -> list[Problem]:
+def notes_on_resources(
+    config: CalculatorGraphConfig | GraphSource, base_dir: str | os.PathLike[str], models: ModelList | None = None
+) -> list[Problem]:
     """What :func:`load_resources` takes as it is and could be better, such as the number of steps for a model's family."""
-    return [note for loader, nodes in _kinds_in(config, False) for note in loader.notes_on_nodes(nodes, Path(base_dir))]
+    loading = Loading(models=models)
+    return [
+        note
+        for loader, nodes in _kinds_in(config, False)
+        for note in loader.notes_on_nodes(nodes, Path(base_dir), loading)
+    ]
 
 
 class _NotAllowed:
     """Takes the place of a loader that would run code of the folder."""
 
-    def check_nodes(self, nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+    def check_nodes(self, nodes: Sequence[Node], base_dir: Path, loading: Loading) -> list[Problem]:
         """Why none of the nodes can be used."""
         return [
             Problem(
@@ -182,13 +208,13 @@ class _NotAllowed:
             for node in nodes
         ]
 
-    def notes_on_nodes(self, nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+    def notes_on_nodes(self, nodes: Sequence[Node], base_dir: Path, loading: Loading) -> list[Problem]:
         """Nothing."""
         return []
 
     def load_nodes(self, nodes: Sequence[Node], base_dir: Path, loading: Loading) -> tuple[None, list[Problem]]:
         """Nothing, and why."""
-        return None, self.check_nodes(nodes, base_dir)
+        return None, self.check_nodes(nodes, base_dir, loading)
 
 
 def _kinds_in(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from calculators.image_gen.adapters import routable_aliases
 from calculators.image_gen.calculator import SIDE_PACKET
@@ -16,13 +16,16 @@ from calculators.image_gen.options import MODELS_PATH_MISSING, CheckedOptions, L
 from calculators.image_gen.pipelines import Pipelines
 from calculators.image_gen.process_lane import ProcessLane
 from calculators.image_gen.request_rules import RequestSettings
-from calculators.node_kinds import Loading, Node, OnNodeStep, repeated_names
 from calculators.load_error import LoadError
+from calculators.node_kinds import Loading, Node, OnNodeStep, repeated_names
 from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import find_options
 from graph_runtime.errors import Problem, StatusCode
+
+if TYPE_CHECKING:
+    from calculators.inference.tensors import TensorInfo
 
 OPTIONS_MISSING: Final = "node_options is missing"
 
@@ -32,12 +35,13 @@ class LoadedModels:
 
     Attributes:
         side_packets: what the graph's runs are started with: ``{"pipes": {node name: Pipelines}}``.
-        services: none.
+        services, tensors: none.
         at_once: generations that go on at the same time.
     """
 
     def __init__(self, pipelines: dict[str, Pipelines], lanes: Sequence[Lane], at_once: int) -> None:
         self.services: dict[str, Any] = {}
+        self.tensors: dict[str, TensorInfo] = {}
         self.at_once = at_once
         self.side_packets: dict[str, Any] = {SIDE_PACKET: pipelines}
         self._pipelines = pipelines
@@ -68,7 +72,7 @@ class LoadedModels:
             lane.close()
 
 
-def check_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+def check_nodes(nodes: Sequence[Node], base_dir: Path, loading: Loading) -> list[Problem]:
     """Everything that is wrong with the nodes' options and model folders, without loading a model."""
     return [
         problem
@@ -78,7 +82,7 @@ def check_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
     ] + repeated_names(nodes, "its model is loaded under that name")
 
 
-def notes_on_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+def notes_on_nodes(nodes: Sequence[Node], base_dir: Path, loading: Loading) -> list[Problem]:
     """What works, but can be better: the steps of a request that names none, where the model was made for other ones."""
     usual = ImageGenCalculatorOptions().default_num_inference_steps
     notes = []

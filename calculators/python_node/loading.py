@@ -30,7 +30,7 @@ class LoadedHandlers:
 
     Attributes:
         side_packets: what the graph's runs are started with: ``{"py": {node name: Handler}}``.
-        services: none.
+        services, tensors: none.
         at_once: None: nothing limits how many runs call a handler.
     """
 
@@ -39,6 +39,7 @@ class LoadedHandlers:
     def __init__(self, handlers: dict[str, Handler], folders: Sequence[FolderCode]) -> None:
         self.side_packets: Mapping[str, Any] = {SIDE_PACKET: handlers}
         self.services: Mapping[str, Any] = {}
+        self.tensors: Mapping[str, Any] = {}
         self._handlers = handlers
         self._folders = folders
         self._closed = False
@@ -70,7 +71,7 @@ class LoadedHandlers:
             folder.close()
 
 
-def check_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+def check_nodes(nodes: Sequence[Node], base_dir: Path, loading: Loading) -> list[Problem]:
     """Everything that is wrong with the nodes' options and files; the files are compiled, and not run."""
     problems = repeated_names(nodes, "its handler is made for that name")
     for node in nodes:
@@ -82,7 +83,7 @@ def check_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
     return problems
 
 
-def notes_on_nodes(nodes: Sequence[Node], base_dir: Path) -> list[Problem]:
+def notes_on_nodes(nodes: Sequence[Node], base_dir: Path, loading: Loading) -> list[Problem]:
     """Nothing."""
     return []
 
@@ -92,7 +93,7 @@ def load_nodes(nodes: Sequence[Node], base_dir: Path, loading: Loading) -> tuple
 
     Returns: the handlers; or None, with all that were made finalized, and everything that is wrong.
     """
-    problems = check_nodes(nodes, base_dir)
+    problems = check_nodes(nodes, base_dir, loading)
     if problems:
         return None, problems
     _provide_pyovms()

@@ -19,7 +19,6 @@ from calculators.image_gen.engine.loading import load_pipelines
 from calculators.image_gen.engine.lora import Adapters
 from calculators.image_gen.engine.noise import noise_of
 from calculators.image_gen.engine.previews import Decode, Previews, load_decoder
-from calculators.image_gen.engine.reasons import readable
 from calculators.image_gen.engine.stages import stage_times, steps_run
 from calculators.image_gen.engine.tokens import TokenCounter
 from calculators.image_gen.engine.watch import Watch
@@ -39,6 +38,7 @@ from calculators.image_gen.request_values import refuse
 from calculators.image_gen.resolution import Resolution
 from calculators.image_gen.schedule import can_be_miscounted, steps_to_run
 from calculators.load_error import LoadError
+from calculators.openvino_errors import readable
 
 _log = logging.getLogger(__name__)
 

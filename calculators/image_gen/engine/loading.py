@@ -10,12 +10,13 @@ from typing import Any, Final
 import openvino_genai
 
 from calculators.image_gen.engine.devices import chosen_devices
-from calculators.image_gen.engine.reasons import keys_at_fault, readable
+from calculators.image_gen.engine.reasons import keys_at_fault
 from calculators.image_gen.generation import Kind
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings
 from calculators.image_gen.plugin_config import parse_plugin_config
 from calculators.load_error import LoadError
+from calculators.openvino_errors import readable
 
 _CLASSES: Final[Mapping[Kind, Any]] = {
     "inpainting": openvino_genai.InpaintingPipeline,

@@ -23,10 +23,10 @@ import openvino_genai
 
 from calculators.http_payload import RequestError
 from calculators.image_gen.adapters import Adapter
-from calculators.image_gen.engine.reasons import readable
 from calculators.image_gen.lora_file import adapter_without_effect, check_lora_file
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.load_error import LoadError
+from calculators.openvino_errors import readable
 
 _FIELD = "lora_adapters"
 

@@ -18,13 +18,13 @@ import openvino
 import openvino_genai
 from numpy.typing import NDArray
 
-from calculators.image_gen.engine.reasons import readable
 from calculators.image_gen.generation import OnPartial, PartialImage
 from calculators.image_gen.images import Pixels
 from calculators.image_gen.model_folder import ModelInfo
 from calculators.image_gen.options import LoadSettings
 from calculators.image_gen.plugin_config import parse_plugin_config
 from calculators.image_gen.resolution import Resolution
+from calculators.openvino_errors import readable
 
 _log = logging.getLogger(__name__)
 

@@ -1,25 +1,12 @@
-"""What OpenVINO says when it fails, for people."""
+"""Which keys of plugin_config an error of OpenVINO speaks of."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from calculators.image_gen.plugin_config import DEVICE_PROPERTIES
-
-_LONGEST: Final = 600  # characters; OpenVINO can print a whole graph
-_NOISE: Final = re.compile(
-    r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:|"
-    r"\[\w+\] \w+ node with name '[^']*':?|(?:\bat )?\S+\.(?:cpp|hpp|h):\d+:?"
-)
-"""Places in its source, what was checked there, and names of layers."""
-
-
-def readable(error: BaseException) -> str:
-    """An OpenVINO error without its places in OpenVINO's source and without names of layers."""
-    text = " ".join(_NOISE.sub(" ", str(error)).split()) or type(error).__name__
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def keys_at_fault(properties: Mapping[str, Any], text: str) -> list[str]:

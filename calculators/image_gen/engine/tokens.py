@@ -8,8 +8,8 @@ from typing import Any
 
 import openvino_genai
 
-from calculators.image_gen.engine.reasons import readable
 from calculators.image_gen.generation import GenerationRequest
+from calculators.openvino_errors import readable
 
 _log = logging.getLogger(__name__)
 _PROMPTS = ("prompt", "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3")

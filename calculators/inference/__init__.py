@@ -1,0 +1,1 @@
+"""OpenVINO models as nodes of a graph: OpenVINOModelServerSessionCalculator and OpenVINOInferenceCalculator."""

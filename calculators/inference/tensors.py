@@ -1,0 +1,152 @@
+"""What a model takes and gives: names, precisions and shapes of its tensors, and what arrays fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calculators.http_payload import RequestError
+from graph_runtime.errors import GraphError, StatusCode
+
+Dim: TypeAlias = tuple[int, int | None]
+"""The least and the most that a side may have; None where there is no most."""
+Array: TypeAlias = NDArray[Any]
+
+PRECISIONS: Final = {
+    "boolean": ("BOOL", np.dtype("?")),
+    "u8": ("UINT8", np.dtype("u1")),
+    "u16": ("UINT16", np.dtype("<u2")),
+    "u32": ("UINT32", np.dtype("<u4")),
+    "u64": ("UINT64", np.dtype("<u8")),
+    "i8": ("INT8", np.dtype("i1")),
+    "i16": ("INT16", np.dtype("<i2")),
+    "i32": ("INT32", np.dtype("<i4")),
+    "i64": ("INT64", np.dtype("<i8")),
+    "f16": ("FP16", np.dtype("<f2")),
+    "f32": ("FP32", np.dtype("<f4")),
+    "f64": ("FP64", np.dtype("<f8")),
+}
+"""OpenVINO's name of a precision -> KServe's, and what numpy calls it. Others have no arrays."""
+_BY_DTYPE: Final = {dtype: name for name, dtype in PRECISIONS.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """An input or an output of a model.
+
+    Attributes:
+        names: all its names; the first is the one to show.
+        precision: OpenVINO's name of it.
+        shape: its sides; None where even their number is open.
+    """
+
+    names: tuple[str, ...]
+    precision: str
+    shape: tuple[Dim, ...] | None
+
+    @property
+    def name(self) -> str:
+        """The name to show."""
+        return self.names[0]
+
+    @property
+    def datatype(self) -> str:
+        """KServe's name of its precision."""
+        return PRECISIONS[self.precision][0] if self.precision in PRECISIONS else self.precision
+
+    @property
+    def kserve_shape(self) -> list[int]:
+        """Its shape as KServe's metadata has it: -1 for what is open."""
+        return [low if low == high else -1 for low, high in self.shape or ()]
+
+    @property
+    def shown_shape(self) -> str:
+        """Its shape, for people."""
+        return "[...]" if self.shape is None else f"[{','.join(map(_shown, self.shape))}]"
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether it can have this shape."""
+        return self.shape is None or (
+            len(shape) == len(self.shape)
+            and all(
+                low <= side and (high is None or side <= high)
+                for side, (low, high) in zip(shape, self.shape, strict=True)
+            )
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"names": self.names, "precision": self.precision, "shape": self.shape}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TensorInfo:
+        """What ``to_json`` gave."""
+        shape = values["shape"]
+        sides = None if shape is None else tuple((low, high) for low, high in shape)
+        return cls(tuple(values["names"]), values["precision"], sides)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The tensors of a model, in its own order."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "inputs": [each.to_json() for each in self.inputs],
+            "outputs": [each.to_json() for each in self.outputs],
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Signature:
+        """What ``to_json`` gave."""
+        return cls(
+            tuple(map(TensorInfo.from_json, values["inputs"])), tuple(map(TensorInfo.from_json, values["outputs"]))
+        )
+
+
+def position(name: str, tensors: Sequence[TensorInfo]) -> int | None:
+    """Which of the tensors has a name; None if none has."""
+    return next((place for place, each in enumerate(tensors) if name in each.names), None)
+
+
+def checked(model: str, info: TensorInfo, array: Any) -> Array:
+    """An array for an input, as it is.
+
+    Raises:
+        GraphError: it does not fit (INVALID_ARGUMENT); the text names input, precision and shape, those found and those expected.
+    """
+    if not isinstance(array, np.ndarray):
+        raise _misfit(model, info, f"a {type(array).__name__}")
+    found = _BY_DTYPE.get(array.dtype, str(array.dtype))
+    if array.dtype != PRECISIONS[info.precision][1] or not info.fits(array.shape):
+        raise _misfit(model, info, f"{found} [{','.join(map(str, array.shape))}]")
+    return array
+
+
+def invalid(text: str, param: str) -> GraphError:
+    """What a client gets whose tensors do not fit."""
+    error = GraphError(text, code=StatusCode.INVALID_ARGUMENT)
+    error.__cause__ = RequestError(text, param=param, code="invalid_tensor")
+    return error
+
+
+def _misfit(model: str, info: TensorInfo, found: str) -> GraphError:
+    return invalid(
+        f'The input "{info.name}" of the model "{model}" takes {info.datatype} {info.shown_shape}, and got {found}.',
+        info.name,
+    )
+
+
+def _shown(side: Dim) -> str:
+    low, high = side
+    if low == high:
+        return str(low)
+    return "-1" if (low, high) in ((0, None), (1, None)) else f"{low}..{'' if high is None else high}"
