@@ -98,10 +98,13 @@ def _look_at(
         *graph_problems(source),
         *queue.problems,
         *check_resources(
-            source if plan is None else loadable(plan, source), spec.base_dir, allow_python_nodes=allow_python_nodes
+            source if plan is None else loadable(plan, source),
+            spec.base_dir,
+            spec.models,
+            allow_python_nodes=allow_python_nodes,
         ),
     ]
-    return list(dict.fromkeys(found)), [*queue.warnings, *notes_on_resources(source, spec.base_dir)], plan
+    return list(dict.fromkeys(found)), [*queue.warnings, *notes_on_resources(source, spec.base_dir, spec.models)], plan
 
 
 def problems_in(error: GraphError) -> list[Problem]:

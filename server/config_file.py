@@ -15,7 +15,7 @@
 In the section, what stands at the top counts for every model; what ``models`` says of one wins.
 
 Source of the lists: OVMS, ``schema.cpp`` and its documents on configuration files. Its keys that say how classic models are run
-are read, and have no effect on graphs: a warning tells it.
+are for those alone (``calculators.inference.model_config``); beside a graph they have no effect, and a warning tells it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TOP_WITHOUT_EFFECT: Final = {
 _KNOWN: Final = (MODELS_LIST, GRAPHS_LIST, SECTION, *_TOP_WITHOUT_EFFECT)
 _PATHS: Final = ("base_path", "graph_path", "subconfig")
 _FOR_MADE_GRAPHS: Final = ("target_device", "plugin_config")
-_OF_CLASSIC_MODELS: Final = (
+OF_CLASSIC_MODELS: Final = (
     "batch_size", "model_version_policy", "shape", "layout", "nireq", "allow_cache", "custom_loader_options", "mean", "scale",
     "color_format", "precision",
 )  # fmt: skip
@@ -63,6 +63,9 @@ class Entry:
         base_path, graph_path, subconfig: as they are written; None where they are not.
         target_device, plugin_config: for a graph that is made from a model folder; "" where they are not given.
         place: ``file:line:column: path in the file``, for messages.
+        given: all that stands there, as JSON values, and where each key does; for classic models.
+        places: key -> its place.
+        is_model: whether it stands in the list of models.
     """
 
     name: str
@@ -72,6 +75,9 @@ class Entry:
     target_device: str
     plugin_config: str
     place: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
+    is_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +188,13 @@ class _Reader:
             self.problem(path, 'it has to be an object {"config": {"name": ..., "base_path": ...}}')
             return None
         self.refuse_unknown(path, item, ["config"])
-        return self.entry((*path, "config"), item["config"], (*_FOR_MADE_GRAPHS, *_OF_CLASSIC_MODELS))
+        return self.entry((*path, "config"), item["config"], (*_FOR_MADE_GRAPHS, *OF_CLASSIC_MODELS))
 
     def entry(self, path: FieldPath, given: Any, also: tuple[str, ...]) -> Entry | None:
         if not isinstance(given, dict):
             self.problem(path, f"it has to be an object, not {_kind(given)}")
             return None
         self.refuse_unknown(path, given, ["name", *_PATHS, *also])
-        for key in _OF_CLASSIC_MODELS:
-            if key in given and key in also:
-                self.no_effect((*path, key), "it is for classic models, and graphs are served")
         texts = {key: self.text((*path, key), given.get(key)) for key in ("name", *_PATHS, "target_device")}
         if given.get("name") in (None, ""):
             self.problem(path, "the name is missing")
@@ -208,6 +211,9 @@ class _Reader:
             texts["target_device"] or "",
             json.dumps(config) if config else "",
             self.place(*path),
+            given,
+            {key: self.place(*path, key) for key in given},
+            bool(also),
         )
 
     def text(self, path: FieldPath, value: Any) -> str | None:

@@ -295,7 +295,7 @@ def _list_models(arguments: argparse.Namespace) -> None:
         complain("configure", line)
     for name in classic_models(folder):
         complain(
-            "configure", f"{name} holds a classic model, which is not served here: write a graph.pbtxt that uses it"
+            "configure", f"{name} holds a model that is not served yet: list it in model_config_list of config.json"
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from calculators.inference.model_config import ModelList, is_classic_model
 from graph_runtime._pb.mediapipe.calculators.image_gen.image_gen_calculator_pb2 import ImageGenCalculatorOptions
 from server.model_settings import ModelSettings
 
@@ -17,7 +18,7 @@ Warn: TypeAlias = Callable[[str], None]
 GRAPH_FILE: Final = "graph.pbtxt"
 MODEL_INDEX: Final = "model_index.json"
 _MAX_DEPTH: Final = 16
-_CLASSIC_MODELS: Final = ("*.xml", "*.onnx", "*.pdmodel", "*.tflite", "saved_model.pb")
+_OTHER_FORMATS: Final = ("*.pdmodel", "*.tflite", "saved_model.pb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class ServableSpec:
         graph_text: the graph, where there is no file, or where it is not what the file has.
         model: what config.json says of it.
         fingerprint: changes when the graph, the settings or a file that it loads from does (``server.fingerprint``).
+        models: the OpenVINO models that its nodes can name; None for those of the subconfig.json beside it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ServableSpec:
     graph_text: str | None = None
     model: ModelSettings = field(default_factory=ModelSettings)
     fingerprint: str = ""
+    models: ModelList | None = field(default=None, compare=False)
 
     @property
     def shown_file(self) -> Path:
@@ -141,11 +144,17 @@ def servable_in(folder: Path, name: str, device: str = "", plugin_config: str = 
     if not folder.is_dir():
         raise FileNotFoundError("there is no such folder")
     text = f"the folder has neither a {GRAPH_FILE} nor a {MODEL_INDEX}"
-    if _is_classic_model(folder):
-        raise FileNotFoundError(
-            f"{text}, but a classic model: only graphs are served, one that uses the model could be"
-        )
+    if is_classic_model(folder):
+        raise FileNotFoundError(f"{text}, but versions of a model: list it in model_config_list")
+    if any(any(folder.glob(f"[0-9]*/{pattern}")) for pattern in _OTHER_FORMATS):
+        raise FileNotFoundError(f"{text}, but a model in another format: convert it to OpenVINO's with ovc")
     raise FileNotFoundError(text)
+
+
+def is_bare_model(folder: Path) -> bool:
+    """Whether a folder holds versions of a model that nodes can run, and neither a graph nor an image model."""
+    graphs = (folder / GRAPH_FILE, folder / "1" / GRAPH_FILE, folder / MODEL_INDEX)
+    return is_classic_model(folder) and not any(map(Path.is_file, graphs))
 
 
 def classic_models(folder: Path) -> list[str]:
@@ -153,13 +162,9 @@ def classic_models(folder: Path) -> list[str]:
     found = []
     for place, inside, files in os.walk(folder):
         inside[:] = [name for name in inside if not name.startswith(".")]
-        if GRAPH_FILE not in files and _is_classic_model(Path(place)):
+        if GRAPH_FILE not in files and is_classic_model(Path(place)):
             found.append(Path(place).relative_to(folder).as_posix())
     return sorted(found)
-
-
-def _is_classic_model(folder: Path) -> bool:
-    return any(any(folder.glob(f"[0-9]*/{pattern}")) for pattern in _CLASSIC_MODELS)
 
 
 def model_servable(name: str, folder: Path, device: str = "", plugin_config: str = "") -> ServableSpec:

@@ -6,9 +6,13 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from calculators.inference.model_config import ModelList
+from calculators.inference.model_load import stamp_of
+from calculators.load_error import LoadError
 from server.discovery import GRAPH_FILE, MODEL_INDEX
 
 # What programs leave behind, unfinished downloads, and what OpenVINO keeps for itself (CACHE_DIR): no graph is made of it.
@@ -41,6 +45,22 @@ def fingerprint(
         for entry in _stamps(place, left_out, tops):
             digest.update(os.fsencode(f"\0{entry}"))
     return digest.hexdigest()[:32]
+
+
+def stamps(models: ModelList | None, text: str) -> Iterator[str]:
+    """A line for each OpenVINO model that a graph names: how it is run, and the files of its versions."""
+    if models is None:
+        return
+    for name, model in models.models.items():
+        if f'"{name}"' not in text and f"'{name}'" not in text:
+            continue
+        yield repr(replace(model, place=""))
+        try:
+            files = model.available()
+        except LoadError:  # the folder is gone; loading tells
+            continue
+        yield from (f"{file} {stamp_of(file)}" for file in files.values())
+    yield from (f"{name}: {why}" for name, why in models.problems.items() if name in text)
 
 
 def named_paths(text: str, base_dir: Path) -> list[Path]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from calculators.http_payload import HttpPayload, RequestError
 from calculators.kserve_payload import InferRequest, InferResponse
 from graph_runtime import Image, ImageFrame, Plan, Problem
 from graph_runtime.contract import EXACT, ONE_OF, PortSpec
+
+if TYPE_CHECKING:
+    from calculators.inference.tensors import TensorInfo
 
 IMAGE_CALCULATOR = "ImageGenCalculator"
 
@@ -65,12 +68,18 @@ _KINDS_OF_TAGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output stream of a whole graph: ``TAG:index:name``, and the kinds of packets that it may carry."""
+    """An input or output stream of a whole graph: ``TAG:index:name``, and the kinds of packets that it may carry.
+
+    Attributes:
+        datatype, shape: KServe's, of arrays of which a model says it; -1 for sides that are open.
+    """
 
     tag: str
     index: int
     name: str
     kinds: tuple[PacketKind, ...] = (PacketKind.ARRAY,)
+    datatype: str | None = None
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +139,22 @@ class GraphInterface:
         return any(PacketKind.PAYLOAD in port.kinds for port in self.inputs)
 
 
-def interface_of(plan: Plan, provided: Iterable[str] = ()) -> GraphInterface:
+def interface_of(
+    plan: Plan, provided: Iterable[str] = (), tensors: Mapping[str, TensorInfo] | None = None
+) -> GraphInterface:
     """The interface of a planned graph.
 
     Args:
         plan: the graph.
         provided: the side packets that the server gives it.
+        tensors: stream -> what its model says of it.
     """
+    known = tensors or {}
     reserved = frozenset({PY, *provided, *plan.produced_side_packets})
     declared = [name for _, _, name in plan.graph_side_packets if name not in plan.required_side_packets]
     return GraphInterface(
-        tuple(_port(plan, *port) for port in plan.graph_inputs),
-        tuple(_port(plan, *port) for port in plan.graph_outputs),
+        tuple(_port(plan, known, *port) for port in plan.graph_inputs),
+        tuple(_port(plan, known, *port) for port in plan.graph_outputs),
         frozenset(node.calculator for node in plan.config.node),
         tuple(
             [_side_packet(name, ports) for name, ports in plan.required_side_packets.items() if name not in reserved]
@@ -151,12 +164,15 @@ def interface_of(plan: Plan, provided: Iterable[str] = ()) -> GraphInterface:
     )
 
 
-def _port(plan: Plan, tag: str, index: int, name: str) -> Port:
+def _port(plan: Plan, tensors: Mapping[str, TensorInfo], tag: str, index: int, name: str) -> Port:
     position = plan.stream_ids.get(name)  # None for an output that no node makes
     kinds = () if position is None else _kinds(plan.streams[position].port)
     if not kinds:
         kinds = (next((kind for prefix, kind in _KINDS_OF_TAGS.items() if tag.startswith(prefix)), PacketKind.ARRAY),)
-    return Port(tag, index, name, kinds)
+    tensor = tensors.get(name)
+    if tensor is None or kinds != (PacketKind.ARRAY,):
+        return Port(tag, index, name, kinds)
+    return Port(tag, index, name, kinds, tensor.datatype, tuple(tensor.kserve_shape))
 
 
 def _side_packet(name: str, ports: Sequence[PortSpec]) -> SidePacketPort:

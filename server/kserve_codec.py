@@ -255,6 +255,8 @@ _METADATA: Final = {
 
 
 def _described(port: Port) -> dict[str, Any]:
+    if port.datatype is not None:
+        return {"name": port.name, "datatype": port.datatype, "shape": list(port.shape)}
     datatype = _METADATA.get(port.kinds[0]) if len(port.kinds) == 1 else None
     return {"name": port.name, "datatype": datatype or "INVALID", "shape": [1] if datatype else []}
 

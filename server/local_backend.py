@@ -17,6 +17,7 @@ from calculators import load_resources
 from calculators.image_gen.abilities import ImageAbilities
 from calculators.image_gen.calculator import SIDE_PACKET
 from calculators.image_gen.request_rules import ImageStore, RequestSettings
+from calculators.inference.session_pool import SessionPool
 from calculators.statistics import ImageStatistics
 from graph_runtime.errors import raise_problems
 from graph_runtime.folder_code import FolderCode
@@ -66,6 +67,7 @@ class LocalBackend:
         self._store = store
         self._pool = ThreadPoolExecutor(settings.run_threads, thread_name_prefix="graph-run")
         self._slots = FairSlots(settings.run_threads)
+        self._sessions = SessionPool()
         self._loaded: dict[int, Loaded] = {}
         self._closing: dict[int, asyncio.Task[None]] = {}
         self._done_before: dict[str, dict[str, ImageStatistics]] = {}
@@ -81,11 +83,11 @@ class LocalBackend:
         )
         loaded, limits = await in_thread(
             f"load {spec.name}",
-            lambda: _load(spec, requests, self._settings, self._clock),
+            lambda: _load(spec, requests, self._settings, self._sessions, self._clock),
             undo=lambda made: made[0].close(),
         )
         plan, resources = loaded.plan, loaded.resources
-        interface = interface_of(plan, resources.side_packets)
+        interface = interface_of(plan, resources.side_packets, resources.tensors)
         handle = Handle(
             spec.name,
             next(self._keys),
@@ -287,11 +289,13 @@ def _limits(spec: ServableSpec, bound: int | None, lanes: int | None, settings: 
     return runs, Limits(at_once, WAITING_FOR_EACH * at_once if size is None else size, timeout_s)
 
 
-def _load(spec: ServableSpec, requests: RequestSettings, settings: Settings, clock: Clock) -> tuple[Loaded, Limits]:
+def _load(
+    spec: ServableSpec, requests: RequestSettings, settings: Settings, sessions: SessionPool, clock: Clock
+) -> tuple[Loaded, Limits]:
     """The graph with what its nodes need, and what it can do."""
     own = calculators_beside(spec, allowed=settings.allow_python_nodes)
     try:
-        return _load_with(own, spec, requests, settings, clock)
+        return _load_with(own, spec, requests, settings, sessions, clock)
     except BaseException:
         if own is not None:
             own.close()
@@ -299,7 +303,12 @@ def _load(spec: ServableSpec, requests: RequestSettings, settings: Settings, clo
 
 
 def _load_with(
-    own: FolderCode | None, spec: ServableSpec, requests: RequestSettings, settings: Settings, clock: Clock
+    own: FolderCode | None,
+    spec: ServableSpec,
+    requests: RequestSettings,
+    settings: Settings,
+    sessions: SessionPool,
+    clock: Clock,
 ) -> tuple[Loaded, Limits]:
     # Places in error texts start at the model folder: clients see them, and need not know the rest of the path.
     label = f"{spec.name}/{spec.shown_file.name}"
@@ -319,6 +328,8 @@ def _load_with(
         lanes=spec.model.lanes,
         idle_unload_s=spec.model.idle_unload_s,
         allow_python_nodes=settings.allow_python_nodes,
+        models=spec.models,
+        sessions=sessions,
     )
     runs, limits = _limits(spec, queue.bound, resources.at_once, settings)
     return Loaded(spec.name, plan, resources, runs, limits.at_once, own, picture_of(plan, spec), clock), limits

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from server.config_file import CONFIG_FILE, MODELS_LIST, ConfigFile, Entry, read_config_file
+from calculators.inference.model_config import ModelList
+from calculators.load_error import LoadError
+from server.classic_models import classic_servable, default_model, models_of, read_listed_model
+from server.config_file import CONFIG_FILE, OF_CLASSIC_MODELS, ConfigFile, Entry, read_config_file
 from server.discovery import (
     GRAPH_FILE,
     MODEL_INDEX,
@@ -18,14 +21,12 @@ from server.discovery import (
     Warn,
     find_servables,
     graph_servable,
+    is_bare_model,
     models_dir,
     servable_in,
 )
-from server.fingerprint import fingerprint, named_paths, outside_paths
-from server.json_file import read_json_file
+from server.fingerprint import fingerprint, named_paths, outside_paths, stamps
 from server.settings import Settings, SettingsError
-
-_SUBCONFIG = "subconfig.json"
 
 _log = logging.getLogger("graph_runtime.server")
 
@@ -120,7 +121,14 @@ class Repository:
             for folder in (spec.base_dir, *((spec.graph_file.parent,) if spec.graph_file else ()))
             if self._folder is None or not folder.is_relative_to(self._folder)
         ]
-        self._outside = tuple(dict.fromkeys([*folders, *outside]))
+        models = [
+            model.folder
+            for spec in scan.specs
+            if spec.models is not None
+            for model in spec.models.models.values()
+            if self._folder is None or not model.folder.is_relative_to(self._folder)
+        ]
+        self._outside = tuple(dict.fromkeys([*folders, *outside, *models]))
         if not quiet:
             self._tell(scan)
         return scan
@@ -142,8 +150,9 @@ class Repository:
         model = config.of(spec.name)
         others = (self._settings.cache_dir, self._settings.image_store, spec.graph_file)
         excluded = [path.absolute() for path in others if path is not None]
+        settings = "\n".join([repr(model), *stamps(spec.models, text_of(spec))])
         graph_dir = None if spec.graph_file is None else spec.graph_file.parent
-        found = fingerprint(text_of(spec), repr(model), spec.base_dir, excluded, graph_dir)
+        found = fingerprint(text_of(spec), settings, spec.base_dir, excluded, graph_dir)
         return replace(spec, model=model, fingerprint=found)
 
 
@@ -196,7 +205,12 @@ def _scan_one(config: ConfigFile, folder: Path, name: str | None) -> Scan:
     warnings = [*config.warnings, *config.unknown_models([name])]
     warnings += [f"{entry.place} has no effect: --model_path serves one model" for entry in config.entries]
     try:
-        return Scan((servable_in(folder, name),), warnings=tuple(warnings))
+        if is_bare_model(folder):
+            return Scan((classic_servable(default_model(name, folder)),), warnings=tuple(warnings))
+        spec = servable_in(folder, name)
+        return Scan(
+            (replace(spec, models=models_of(spec, None, ModelList(), warnings.append)),), warnings=tuple(warnings)
+        )
     except (OSError, ValueError) as error:
         return Scan((), {name: str(error)}, warnings=tuple(warnings))
 
@@ -204,12 +218,13 @@ def _scan_one(config: ConfigFile, folder: Path, name: str | None) -> Scan:
 def _scan_all(config: ConfigFile, folder: Path | None) -> Scan:
     """The servables of the lists, and those that are found in the folder and that no list names."""
     warnings = list(config.warnings)
-    listed, failures, errors = _listed(config, warnings.append)
+    listed, failures, errors, models = _listed(config, warnings.append)
     found = [] if folder is None else find_servables(folder, warnings.append)
+    found = [replace(spec, models=models_of(spec, None, models, warnings.append)) for spec in found]
     specs = dict(listed)
     claimed = {spec.base_dir.resolve() for spec in listed.values()}
     claimed |= {_folder_of(entry, config.path.parent).resolve() for entry in config.entries}
-    models = {
+    parts = {
         path.resolve()
         for spec in (*listed.values(), *found)
         if spec.graph_file is not None
@@ -217,7 +232,7 @@ def _scan_all(config: ConfigFile, folder: Path | None) -> Scan:
     }
     for spec in found:
         place = spec.base_dir.resolve()
-        if place in claimed or (spec.graph_file is None and place in models):
+        if place in claimed or (spec.graph_file is None and place in parts):
             continue  # served under the name that somebody has given it, or part of another graph
         if spec.name in specs or spec.name in failures:
             errors.append(
@@ -235,12 +250,15 @@ def _scan_all(config: ConfigFile, folder: Path | None) -> Scan:
     )
 
 
-def _listed(config: ConfigFile, warn: Warn) -> tuple[dict[str, ServableSpec], dict[str, str], list[str]]:
-    """What the lists name: name -> spec, name -> why there is none, and what is wrong besides."""
+def _listed(config: ConfigFile, warn: Warn) -> tuple[dict[str, ServableSpec], dict[str, str], list[str], ModelList]:
+    """What the lists name: name -> spec, name -> why there is none, what is wrong besides, and the classic models."""
     specs: dict[str, ServableSpec] = {}
     failures: dict[str, str] = {}
     places: dict[str, str] = {}
     errors = []
+    models = ModelList()
+    above = config.path.parent
+    entries: list[Entry] = []
     for entry in config.entries:
         if entry.name in places:
             errors.append(
@@ -248,12 +266,27 @@ def _listed(config: ConfigFile, warn: Warn) -> tuple[dict[str, ServableSpec], di
             )
             continue
         places[entry.name] = entry.place
+        if entry.is_model and not entry.graph_path and is_bare_model(_folder_of(entry, above)):
+            read_listed_model(models, entry, above)
+        else:
+            entries.append(entry)
+    models.problems = {name: why.replace(f"{above}/", "") for name, why in models.problems.items()}
+    for line in models.warnings:
+        warn(line)
+    failures.update(models.problems)
+    for model in models.models.values():
         try:
-            specs[entry.name] = _servable_of(entry, config.path.parent, warn)
+            specs[model.name] = classic_servable(model)
+        except (LoadError, OSError, ValueError) as error:
+            failures[model.name] = f"{model.place}: {error}".replace(f"{above}/", "")
+    for entry in entries:
+        try:
+            spec = _servable_of(entry, above, warn)
+            specs[entry.name] = replace(spec, models=models_of(spec, entry.subconfig, models, warn))
         except (OSError, ValueError) as error:
             # For clients too: they need not know the folders above.
-            failures[entry.name] = f"{entry.place}: {error}".replace(f"{config.path.parent}/", "")
-    return specs, failures, errors
+            failures[entry.name] = f"{entry.place}: {error}".replace(f"{above}/", "")
+    return specs, failures, errors, models
 
 
 def _folder_of(entry: Entry, above: Path) -> Path:
@@ -272,7 +305,6 @@ def _servable_of(entry: Entry, above: Path, warn: Warn) -> ServableSpec:
             raise ValueError(f'{key} "{text}" must not contain ".."; use an absolute path')
     folder = _folder_of(entry, above)
     shown = entry.base_path or entry.name
-    _look_at_subconfig(entry, folder, warn)
     if entry.graph_path:
         graph_file = folder / entry.graph_path
         if not graph_file.is_file():
@@ -284,26 +316,11 @@ def _servable_of(entry: Entry, above: Path, warn: Warn) -> ServableSpec:
             spec = servable_in(folder, entry.name, entry.target_device, entry.plugin_config)
         except (OSError, ValueError) as error:
             raise ValueError(f'"{shown}": {error}') from error
+    for key in OF_CLASSIC_MODELS:
+        if key in entry.given:
+            warn(f"{entry.places[key]} has no effect: it is for classic models, and a graph is served")
     if spec.graph_file is not None:
         for key in ("target_device", "plugin_config"):
             if getattr(entry, key):
                 warn(f"{entry.place}.{key} has no effect: the graph {spec.graph_file} says it for itself")
     return spec
-
-
-def _look_at_subconfig(entry: Entry, folder: Path, warn: Warn) -> None:
-    """Say that the classic models of a subconfig are not served."""
-    path = folder / (entry.subconfig or _SUBCONFIG)
-    try:
-        content = read_json_file(path).value
-    except FileNotFoundError:
-        if entry.subconfig:
-            warn(f"{entry.place}.subconfig has no effect: there is no {path}")
-        return
-    except SettingsError as error:
-        warn(f"{entry.place}.subconfig has no effect: {error}")
-        return
-    if not isinstance(content, dict) or content.get(MODELS_LIST):
-        warn(
-            f"{path} has no effect: the classic models that it lists are not served, graphs load their models themselves"
-        )
