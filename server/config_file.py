@@ -75,9 +75,9 @@ class Entry:
     target_device: str
     plugin_config: str
     place: str
-    given: Mapping[str, Any] = field(default_factory=dict)
-    places: Mapping[str, str] = field(default_factory=dict)
-    is_model: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    is_model: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""What can go wrong with a generation: the RequestErrors that a client sees."""
+"""What can go wrong with a model or a generation: LoadError for the operator, and the RequestErrors that a client sees."""
 
 from __future__ import annotations
 
 from typing import Final, TypeVar
 
 from calculators.http_payload import RequestError
+from calculators.load_error import LoadError as LoadError
 
 E = TypeVar("E", bound=RequestError)
 

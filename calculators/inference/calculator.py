@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
+from calculators.inference.arrays import invalid
 from calculators.inference.session import Session
 from calculators.inference.session_calculator import SESSION
-from calculators.inference.tensors import invalid
 from calculators.inference.wiring import Fault, carries_list, option_faults, wire
 from graph_runtime import Calculator, CalculatorContext, CalculatorContract, GraphError, StatusCode
 from graph_runtime._pb.mediapipe.calculators.inference.openvino_inference_calculator_pb2 import (

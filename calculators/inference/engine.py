@@ -11,9 +11,10 @@ import numpy as np
 import openvino
 
 from calculators.image_gen.plugin_config import parse_plugin_config
+from calculators.inference.arrays import Array
 from calculators.inference.errors import InferenceCancelledError, InferenceFailedError
 from calculators.inference.model_load import ModelLoad
-from calculators.inference.tensors import PRECISIONS, Array, Signature, TensorInfo
+from calculators.inference.tensors import PRECISIONS, Signature, TensorInfo
 from calculators.load_error import LoadError
 from calculators.openvino_errors import readable
 

@@ -104,7 +104,8 @@ class ModelConfig:
         chosen = max(found) if version is None else version
         if chosen not in found:
             raise LoadError(
-                f"model {self.name!r} has no version {version} that may be used; it has {', '.join(map(str, found))}",
+                f"model {self.name!r} has no version {version} that may be used; it has {', '.join(map(str, found))}; "
+                "model_version_policy says which may",
                 field="servable_version",
             )
         files = _model_files(found[chosen].parent)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from calculators.child_process import ChildEndedError, ChildProcess
+from calculators.inference.arrays import Array, arrays_of, bytes_of
 from calculators.inference.errors import (
     NOT_STARTED,
     cancelled_error,
@@ -27,8 +28,7 @@ from calculators.inference.errors import (
 )
 from calculators.inference.model_load import ModelLoad
 from calculators.inference.session import Job, Session
-from calculators.inference.tensors import Array, Signature
-from calculators.inference.worker import arrays_of, bytes_of
+from calculators.inference.tensors import Signature
 from calculators.load_error import LoadError
 from graph_runtime.errors import StatusCode
 
@@ -153,6 +153,7 @@ class ProcessSession(Session):
                         child is not None and not child.is_alive()
                     ):  # it ended while nobody looked: not this request's doing
                         _log.error("%s: its process has ended while it had nothing to do", self.name)
+                        child.end()
                         child = self._child = None
                     if child is not None and child.free:
                         self._running += 1

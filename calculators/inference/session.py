@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from calculators.inference.arrays import Array, checked
 from calculators.inference.errors import (
     InferenceCancelledError,
     InferenceFailedError,
@@ -16,7 +17,7 @@ from calculators.inference.errors import (
     failed_error,
 )
 from calculators.inference.model_load import ModelLoad
-from calculators.inference.tensors import Array, Signature, checked
+from calculators.inference.tensors import Signature
 from calculators.load_error import LoadError
 
 OnCancel: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]

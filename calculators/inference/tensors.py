@@ -1,4 +1,4 @@
-"""What a model takes and gives: names, precisions and shapes of its tensors, and what arrays fit them."""
+"""What a model takes and gives: names, precisions and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -6,32 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from calculators.http_payload import RequestError
-from graph_runtime.errors import GraphError, StatusCode
-
 Dim: TypeAlias = tuple[int, int | None]
 """The least and the most that a side may have; None where there is no most."""
-Array: TypeAlias = NDArray[Any]
 
 PRECISIONS: Final = {
-    "boolean": ("BOOL", np.dtype("?")),
-    "u8": ("UINT8", np.dtype("u1")),
-    "u16": ("UINT16", np.dtype("<u2")),
-    "u32": ("UINT32", np.dtype("<u4")),
-    "u64": ("UINT64", np.dtype("<u8")),
-    "i8": ("INT8", np.dtype("i1")),
-    "i16": ("INT16", np.dtype("<i2")),
-    "i32": ("INT32", np.dtype("<i4")),
-    "i64": ("INT64", np.dtype("<i8")),
-    "f16": ("FP16", np.dtype("<f2")),
-    "f32": ("FP32", np.dtype("<f4")),
-    "f64": ("FP64", np.dtype("<f8")),
+    "boolean": ("BOOL", "?"),
+    "u8": ("UINT8", "u1"),
+    "u16": ("UINT16", "<u2"),
+    "u32": ("UINT32", "<u4"),
+    "u64": ("UINT64", "<u8"),
+    "i8": ("INT8", "i1"),
+    "i16": ("INT16", "<i2"),
+    "i32": ("INT32", "<i4"),
+    "i64": ("INT64", "<i8"),
+    "f16": ("FP16", "<f2"),
+    "f32": ("FP32", "<f4"),
+    "f64": ("FP64", "<f8"),
 }
-"""OpenVINO's name of a precision -> KServe's, and what numpy calls it. Others have no arrays."""
-_BY_DTYPE: Final = {dtype: name for name, dtype in PRECISIONS.values()}
+"""OpenVINO's name of a precision -> KServe's, and numpy's. Others have no arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,34 +107,6 @@ class Signature:
 def position(name: str, tensors: Sequence[TensorInfo]) -> int | None:
     """Which of the tensors has a name; None if none has."""
     return next((place for place, each in enumerate(tensors) if name in each.names), None)
-
-
-def checked(model: str, info: TensorInfo, array: Any) -> Array:
-    """An array for an input, as it is.
-
-    Raises:
-        GraphError: it does not fit (INVALID_ARGUMENT); the text names input, precision and shape, those found and those expected.
-    """
-    if not isinstance(array, np.ndarray):
-        raise _misfit(model, info, f"a {type(array).__name__}")
-    found = _BY_DTYPE.get(array.dtype, str(array.dtype))
-    if array.dtype != PRECISIONS[info.precision][1] or not info.fits(array.shape):
-        raise _misfit(model, info, f"{found} [{','.join(map(str, array.shape))}]")
-    return array
-
-
-def invalid(text: str, param: str) -> GraphError:
-    """What a client gets whose tensors do not fit."""
-    error = GraphError(text, code=StatusCode.INVALID_ARGUMENT)
-    error.__cause__ = RequestError(text, param=param, code="invalid_tensor")
-    return error
-
-
-def _misfit(model: str, info: TensorInfo, found: str) -> GraphError:
-    return invalid(
-        f'The input "{info.name}" of the model "{model}" takes {info.datatype} {info.shown_shape}, and got {found}.',
-        info.name,
-    )
 
 
 def _shown(side: Dim) -> str:

@@ -11,20 +11,17 @@ Over a channel, one inference after the other: ``job`` and the ``shapes`` of the
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from calculators.child_worker import serve_parent
+from calculators.inference.arrays import Array, arrays_of, bytes_of
 from calculators.inference.errors import InferenceCancelledError, InferenceFailedError
 from calculators.inference.model_load import ModelLoad
 from calculators.inference.session import Engine, load_engine
-from calculators.inference.tensors import PRECISIONS, Array, TensorInfo
 from calculators.load_error import LoadError
 from calculators.messages import receive_buffer, receive_message, send_message
 
@@ -86,22 +83,6 @@ def _outcome(engine: Engine, number: int, job: int, arrays: Sequence[Array]) -> 
         logging.getLogger(__name__).exception("an inference failed in a way that nobody knows")
         os._exit(70)  # whatever is left of the engine: the parent starts a new one
     return {"outcome": "done", "outputs": [each.shape for each in outputs]}, outputs
-
-
-def arrays_of(tensors: Sequence[TensorInfo], shapes: Sequence[Sequence[int]], block: bytearray) -> list[Array]:
-    """The arrays in a block, one for each tensor; they share its memory."""
-    arrays, start = [], 0
-    for info, shape in zip(tensors, shapes, strict=True):
-        dtype = PRECISIONS[info.precision][1]
-        count = math.prod(shape)
-        arrays.append(np.frombuffer(block, dtype, count, start).reshape(shape))
-        start += count * dtype.itemsize
-    return arrays
-
-
-def bytes_of(array: Array) -> memoryview:
-    """The elements of an array, to be sent."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class _Resources:
         file = base_dir / "aliases"
         self.side_packets: dict[str, Any] = {}
         self.services: dict[str, Any] = {}
+        self.tensors: dict[str, Any] = {}
         self._aliases = tuple(file.read_text().split()) if file.exists() else ()
 
     def statistics(self) -> dict[str, ImageStatistics]:

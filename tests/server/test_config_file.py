@@ -67,15 +67,12 @@ def test_the_lists_of_ovms_are_read_in_their_order(tmp_path: Path) -> None:
     )
 
 
-def test_keys_that_graphs_have_no_use_for_are_read_and_told_one_by_one(tmp_path: Path) -> None:
-    config = {"name": "a", "nireq": 4, "shape": "auto"}
-    content = {"model_config_list": [{"config": config}], "pipeline_config_list": [{}], "monitoring": {"metrics": {}}}
+def test_lists_that_have_no_effect_are_told_one_by_one(tmp_path: Path) -> None:
+    content = {"pipeline_config_list": [{}], "monitoring": {"metrics": {}}}
     warnings = read_config_file(write(tmp_path, content) / "config.json").warnings
     assert [warning.split(": ")[1] for warning in warnings] == [
         "pipeline_config_list has no effect",
         "monitoring has no effect",
-        "model_config_list[0].config.shape has no effect",
-        "model_config_list[0].config.nireq has no effect",
     ]
 
 

@@ -287,7 +287,7 @@ def test_the_models_of_a_folder_are_listed(models: Path, capsys: pytest.CaptureF
         (models / path).touch()
     code, out, err = run(capsys, "--list_models", ".")
     assert (code, out) == (0, "a\npainter\n")
-    assert "c/d holds a classic model, which is not served here" in err
+    assert "c/d holds a model that is not served yet: list it in model_config_list of config.json" in err
     assert ".hidden" not in err
     assert run(capsys, "--list-models", "--model_repository_path", str(models))[1] == out
 

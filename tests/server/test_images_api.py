@@ -91,6 +91,7 @@ class _Resources:
         pipelines = Pipelines(settings, model, lane, requests=requests)
         self.side_packets = {"pipes": {"ImageGenExecutor": pipelines}}
         self.services: dict[str, Any] = {}
+        self.tensors: dict[str, Any] = {}
 
     at_once = None
 

@@ -32,6 +32,7 @@ class _Resources:
     def __init__(self) -> None:
         self.side_packets: dict[str, Any] = {}
         self.services: dict[str, Any] = {}
+        self.tensors: dict[str, Any] = {}
         self.at_once: int | None = None
         self.closed = threading.Event()
         self.may_close = threading.Event()

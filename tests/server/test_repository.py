@@ -151,7 +151,7 @@ def test_paths_of_an_entry(tmp_path: Path, entry: dict[str, str], file: str, bas
         ({"base_path": "gone"}, '"gone": there is no such folder'),
         ({}, '"a": the folder has neither a graph.pbtxt nor a model_index.json'),
         ({"graph_path": "gone.pbtxt"}, 'there is no file "gone.pbtxt" in "a"'),
-        ({"base_path": "classic"}, "but a classic model: only graphs are served"),
+        ({"base_path": "classic"}, "but versions of a model: list it in model_config_list"),
     ],
 )
 def test_an_entry_without_a_graph_fails_with_its_place_and_reason_and_stops_no_other(
@@ -190,15 +190,19 @@ def test_device_of_an_entry_with_a_graph_of_its_own_has_no_effect_and_that_is_to
     assert "model_config_list[0].config.target_device has no effect: the graph" in found.warnings[0]
 
 
-def test_the_classic_models_of_a_subconfig_are_told_not_to_be_served(tmp_path: Path) -> None:
-    graph(tmp_path / "a", "subconfig.json", '{"model_config_list": [{"config": {"name": "dummy"}}]}')
+def test_keys_of_classic_models_beside_a_graph_have_no_effect_and_that_is_told(tmp_path: Path) -> None:
     graph(tmp_path / "a")
-    found = listed(tmp_path, name="a")
-    assert names(found) == ["a"]
-    assert "classic models that it lists are not served" in found.warnings[0]
-    graph(tmp_path / "a", "subconfig.json", '{"model_config_list": []}')
-    assert not listed(tmp_path, name="a").warnings
-    assert "subconfig has no effect: there is no" in listed(tmp_path, name="a", subconfig="none.json").warnings[0]
+    entry = {"name": "a", "nireq": 4, "shape": "auto"}
+    found = scan(config_path=config(tmp_path, model_config_list=[{"config": entry}]))
+    assert [line.split(": ")[1] for line in found.warnings] == [
+        "model_config_list[0].config.shape has no effect",
+        "model_config_list[0].config.nireq has no effect",
+    ]
+
+
+def test_a_subconfig_that_is_named_and_not_there_is_told(tmp_path: Path) -> None:
+    graph(tmp_path / "a")
+    assert "subconfig of a has no effect: there is no" in listed(tmp_path, name="a", subconfig="none.json").warnings[0]
 
 
 # ---- one model

@@ -1,0 +1,1 @@
+"""OpenVINO models as nodes of graphs: small models, graphs over them, and a client."""
