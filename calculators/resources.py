@@ -14,6 +14,7 @@ from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from graph_runtime.config import GraphSource
 from graph_runtime.errors import Problem, StatusCode, raise_problems
+from graph_runtime.graph import CalculatorGraph
 from graph_runtime.plan import Plan
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ class Resources:
             self.side_packets.update(each.side_packets)
             self.services.update(each.services)
             self.tensors.update(each.tensors)
+
+    def graph(self, plan: Plan) -> CalculatorGraph:
+        """A graph of a plan with the services set; a run of it wants ``side_packets`` besides."""
+        graph = CalculatorGraph(plan)
+        for key, value in self.services.items():
+            graph.set_service(key, value)
+        return graph
 
     def describe(self) -> dict[str, Any]:
         """Node name -> what was loaded for it and how it is, as JSON values; computed anew at each call."""

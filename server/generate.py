@@ -177,7 +177,9 @@ def _run(spec: ServableSpec, request: HttpPayload, own: FolderCode | None, allow
         with load_resources(graph, spec.base_dir, on_step=on_step, allow_python_nodes=allow_python_nodes) as resources:
             bar.set_description_str("steps", refresh=False)
             bar.reset()  # its clock too: loading is no step
-            answers = run(plan, {source.name: request}, resources.side_packets, outputs=[sink.name])[sink.name]
+            answers = run(resources.graph(plan), {source.name: request}, resources.side_packets, outputs=[sink.name])[
+                sink.name
+            ]
     if len(answers) != 1:
         raise GraphError(f"the graph answered with {len(answers)} packets; it should be one")
     answer: dict[str, Any] = json.loads(answers[0].value)

@@ -95,14 +95,12 @@ def drive(
     recording: Recording | None = None
     failure: Exception | None = None
     try:
-        graph = CalculatorGraph(loaded.plan)
+        graph = loaded.resources.graph(loaded.plan)
         if recorded:
             recording = loaded.recorder.begin(graph, request)
         for port in loaded.plan.graph_outputs:
             graph.observe_output_stream(port[2], emit)
         side_packets = {**loaded.resources.side_packets, **request.side_packets}
-        for key, value in loaded.resources.services.items():
-            graph.set_service(key, value)
         if progress is not None:
             graph.set_service(PROGRESS, progress)
             if recording is not None:

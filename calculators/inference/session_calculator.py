@@ -48,7 +48,7 @@ class OpenVINOModelServerSessionCalculator(Calculator):
         if found is None:
             raise GraphError(
                 f'The model "{options.servable_name}" is not loaded: load what the graph needs with '
-                "calculators.load_resources(config, folder), and give its services to the graph with set_service()",
+                "calculators.load_resources(config, folder), and run Resources.graph(plan)",
                 code=StatusCode.FAILED_PRECONDITION,
             )
         cc.output_side_packets[SESSION].set(found)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from calculators.statistics import ImageStatistics
+from graph_runtime import CalculatorGraph, Plan
 from server import local_backend
 from server.keys import SERVABLES
 
@@ -26,9 +27,11 @@ class _Resources:
     def __init__(self, base_dir: Path) -> None:
         file = base_dir / "aliases"
         self.side_packets: dict[str, Any] = {}
-        self.services: dict[str, Any] = {}
         self.tensors: dict[str, Any] = {}
         self._aliases = tuple(file.read_text().split()) if file.exists() else ()
+
+    def graph(self, plan: Plan) -> CalculatorGraph:
+        return CalculatorGraph(plan)
 
     def statistics(self) -> dict[str, ImageStatistics]:
         return {}

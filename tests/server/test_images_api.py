@@ -30,6 +30,7 @@ from calculators.image_gen.request_rules import RequestSettings
 from calculators.image_gen.request_schema import generations_schema, images_schema
 from calculators.image_gen.resolution import Resolution
 from calculators.statistics import ImageStatistics
+from graph_runtime import CalculatorGraph, Plan
 from server import local_backend
 
 if TYPE_CHECKING:
@@ -90,10 +91,12 @@ class _Resources:
         settings = NodeSettings(LoadSettings("/m", ("CPU",)), Resolution(512, 512), None, 10, 20, 100)
         pipelines = Pipelines(settings, model, lane, requests=requests)
         self.side_packets = {"pipes": {"ImageGenExecutor": pipelines}}
-        self.services: dict[str, Any] = {}
         self.tensors: dict[str, Any] = {}
 
     at_once = None
+
+    def graph(self, plan: Plan) -> CalculatorGraph:
+        return CalculatorGraph(plan)
 
     def statistics(self) -> dict[str, ImageStatistics]:
         return {}

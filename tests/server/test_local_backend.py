@@ -12,7 +12,15 @@ import pytest
 
 from calculators.http_payload import HttpPayload
 from calculators.statistics import ImageStatistics
-from graph_runtime import Calculator, CalculatorContext, CalculatorContract, GraphError, register_calculator
+from graph_runtime import (
+    Calculator,
+    CalculatorContext,
+    CalculatorContract,
+    CalculatorGraph,
+    GraphError,
+    Plan,
+    register_calculator,
+)
 from server import local_backend
 from server.backend import Handle, RunRequest, StoppedError
 from server.discovery import ServableSpec, find_servables
@@ -31,12 +39,14 @@ class _Resources:
 
     def __init__(self) -> None:
         self.side_packets: dict[str, Any] = {}
-        self.services: dict[str, Any] = {}
         self.tensors: dict[str, Any] = {}
         self.at_once: int | None = None
         self.closed = threading.Event()
         self.may_close = threading.Event()
         self.may_close.set()
+
+    def graph(self, plan: Plan) -> CalculatorGraph:
+        return CalculatorGraph(plan)
 
     def statistics(self) -> dict[str, ImageStatistics]:
         return {"gen": ImageStatistics(lanes={"closed" if self.closed.is_set() else "idle": 1}, images=3)}

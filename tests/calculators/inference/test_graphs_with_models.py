@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from calculators import Resources, check_resources, load_resources, notes_on_resources
-from graph_runtime import CalculatorGraph, GraphError, Packet, Plan, StatusCode
+from graph_runtime import GraphError, Packet, Plan, StatusCode
 from graph_runtime.config import read_graph
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "openvino_models"
@@ -60,9 +60,7 @@ ONE = 'input_stream: "given" output_stream: "out"'
 
 def run(text: str, resources: Resources, **inputs: Any) -> dict[str, list[Any]]:
     plan = Plan(text)
-    run_ = CalculatorGraph(plan)
-    for key, value in resources.services.items():
-        run_.set_service(key, value)
+    run_ = resources.graph(plan)
     made: dict[str, list[Any]] = {name: [] for _, _, name in plan.graph_outputs}
     for name in made:
         run_.observe_output_stream(name, lambda stream, packet: made[stream].append(packet.value))
@@ -154,7 +152,7 @@ def test_an_input_without_a_packet_is_told(folder: Path) -> None:
 
 @pytest.mark.model
 def test_without_the_services_of_the_resources_the_graph_says_what_to_do(folder: Path) -> None:
-    with pytest.raises(GraphError, match=r'model "dummy" is not loaded: .*load_resources.* set_service'):
+    with pytest.raises(GraphError, match=r'model "dummy" is not loaded: .*load_resources.*Resources\.graph'):
         run(graph('input_stream: "B:given" output_stream: "A:out"', ends=ONE), Resources(), given=ROW)
 
 
