@@ -46,6 +46,7 @@ class ScriptedEngine:
             case 1:
                 print("last words", file=sys.stderr, flush=True)
                 os.kill(os.getpid(), signal.SIGSEGV)
+                threading.Event().wait()  # another thread may be the one that gets the signal
             case 2:
                 (self.folder / "waiting").touch()
                 with self.cancelled:
