@@ -13,6 +13,7 @@ import pytest
 
 from calculators import Resources, check_resources, load_resources, notes_on_resources
 from graph_runtime import GraphError, Packet, Plan, StatusCode
+from graph_runtime import run as run_once
 from graph_runtime.config import read_graph
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "openvino_models"
@@ -127,6 +128,19 @@ def test_shape_and_batch_size_of_the_list_change_the_model(folder: Path) -> None
     assert answer(text, folder, given=wide)["out"][0].shape == (1, 12)
     text = text.replace("wide", "many")
     assert answer(text, folder, given=np.zeros((3, 10), dtype=np.float32))["out"][0].shape == (3, 10)
+
+
+@pytest.mark.model
+def test_the_nodes_may_stand_in_a_subgraph(folder: Path, tmp_path: Path) -> None:
+    inner = graph(
+        'input_stream: "B:x" output_stream: "A:y"', ends='type: "OneMore" input_stream: "x" output_stream: "y"'
+    )
+    (tmp_path / "one_more.pbtxt").write_text(inner)
+    outer = ONE + 'node { calculator: "OneMore" input_stream: "given" output_stream: "out" }'
+    plan = Plan(outer, subgraphs=[tmp_path / "one_more.pbtxt"])
+    with load_resources(plan, folder) as resources:
+        made = run_once(resources.graph(plan), {"given": ROW}, resources.side_packets)
+    assert made["out"][0].value.tolist() == (ROW + 1).tolist()
 
 
 @pytest.mark.model
