@@ -7,17 +7,35 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 import graph_runtime
 from graph_runtime import calculator
 
 
 def test_all_is_what_is_visible() -> None:
-    public = {
-        name
-        for name, value in vars(graph_runtime).items()
-        if not name.startswith("_") and (not inspect.ismodule(value) or name in ("packet_creator", "packet_getter"))
+    assert set(graph_runtime.__all__) == {name for name in dir(graph_runtime) if name[0] != "_"} - modules()
+    for name in graph_runtime.__all__:
+        getattr(graph_runtime, name)
+
+
+def modules() -> set[str]:
+    seen = {name for name, value in vars(graph_runtime).items() if inspect.ismodule(value)}
+    return (seen | {"annotations", "Any", "Final", "TYPE_CHECKING", "import_module"}) - {
+        "packet_creator",
+        "packet_getter",
     }
-    assert public == set(graph_runtime.__all__)
+
+
+@pytest.mark.parametrize("name", ["Grapf", "_engin", "no_such_module"])
+def test_what_is_not_there_is_told_as_python_does(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"module 'graph_runtime' has no attribute '{name}'"):
+        getattr(graph_runtime, name)
+
+
+def test_its_modules_need_no_import_of_their_own() -> None:
+    code = "import graph_runtime; graph_runtime.aio.running; graph_runtime.errors.GraphError; graph_runtime.Packet(1)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_names_of_the_old_mediapipe_api_are_there() -> None:
