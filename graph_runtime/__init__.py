@@ -114,7 +114,7 @@ _PLACES: Final = {
 if not TYPE_CHECKING:  # else a misspelt name would have a type
 
     def __getattr__(name: str) -> Any:
-        """A public name on its first use: whoever starts the command for its ``--help`` does not wait for protobuf and the engine."""
+        """A public name, on its first use: ``graph-runtime --help`` does not wait for protobuf and the engine."""
         module = _PLACES.get(name, name)
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
