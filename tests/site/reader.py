@@ -71,6 +71,7 @@ class Reader:
     def __init__(self, folder: Path, server: Serving | None) -> None:
         self.folder = folder
         self.printed = ""
+        self._wrote = False
         self._shared = server
         self._own: Serving | None = None
         (folder / "examples").symlink_to(ROOT / "examples")
@@ -92,6 +93,7 @@ class Reader:
             self._own = Serving(block.text, self.folder)
             self.printed = self._own.told
         else:
+            self._let_servers_see()
             command = (
                 ["bash", "-euo", "pipefail", "-c", _CURL]
                 if block.language == "bash"
@@ -109,9 +111,14 @@ class Reader:
         path = self.folder / block.file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text, encoding="utf-8")
+        self._wrote = True
+
+    def _let_servers_see(self) -> None:
+        """A reader takes longer to the next command than a server to see the files."""
         server = self._own or self._shared
-        if server is not None:
+        if server is not None and self._wrote:
             server.reload()
+        self._wrote = False
 
     def _addressed(self, text: str) -> str:
         server = self._own or self._shared
