@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-_CLASSIC = "single OpenVINO models without a graph are not served here; write a graph.pbtxt with a node for the model"
+_IN_THE_LIST = "it is a key of the model in the model_config_list of config.json"
+_OTHER_RESULTS = "it would change what the model computes; convert the model with it"
 
 FOREIGN_FLAGS: Final[dict[str, str]] = {
     "api_key": "everybody on this machine can read command lines; use --api_key_file or the environment variable API_KEY",
@@ -16,14 +17,14 @@ FOREIGN_FLAGS: Final[dict[str, str]] = {
     "cpu_extension": "calculators are Python classes; give extensions to OpenVINO in a node's plugin_config",
     "allowed_local_media_path": "the server never reads files that requests name; upload pictures instead",
     "allowed_media_domains": "the server never fetches URLs that requests name; upload pictures instead",
-    "batch_size": _CLASSIC,
-    "shape": _CLASSIC,
-    "layout": _CLASSIC,
-    "mean": _CLASSIC,
-    "scale": _CLASSIC,
-    "color_format": _CLASSIC,
-    "precision": _CLASSIC,
-    "model_version_policy": f"graphs have one version; {_CLASSIC}",
+    "batch_size": _IN_THE_LIST,
+    "shape": _IN_THE_LIST,
+    "layout": _IN_THE_LIST,
+    "mean": _OTHER_RESULTS,
+    "scale": _OTHER_RESULTS,
+    "color_format": _OTHER_RESULTS,
+    "precision": _OTHER_RESULTS,
+    "model_version_policy": f"graphs have one version; for other models {_IN_THE_LIST}",
     "nireq": "--runs_per_servable says how many runs of one graph go on at the same time",
     "gguf_filename": "models in GGUF format make texts, and no pictures",
     "configure": "it is a command of its own: graph-runtime configure PATH",

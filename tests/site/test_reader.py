@@ -29,7 +29,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Ser
 DONE: Final = [page for page in PAGES if any(each.language in ("python", "bash") for each in blocks(page))]
 
 
-@pytest.mark.timeout(600)  # a page can start several servers
 @pytest.mark.parametrize("page", DONE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_reader_can_do_what_a_page_says(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     to_do = [each for each in blocks(page) if not each.not_run]
