@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -176,7 +177,7 @@ def test_the_curl_line_of_the_start_works_as_it_stands(server: Server) -> None:
 def test_a_raw_body_with_a_seed_gives_the_same_picture_from_both_models(server: Server) -> None:
     pictures = []
     for model, path in (("shapes", "v3"), ("OpenVINO/shapes-int8-ov", "v1")):
-        body = f'{{"model":"{model}","prompt":"{RED_ON_BLUE}","rng_seed":7,"num_inference_steps":10}}'
+        body = json.dumps({"model": model, "prompt": RED_ON_BLUE, **STEADY})
         request = urllib.request.Request(
             f"{server.url}/{path}/images/generations", body.encode(), {"Content-Type": "application/json"}
         )
@@ -186,12 +187,72 @@ def test_a_raw_body_with_a_seed_gives_the_same_picture_from_both_models(server: 
     assert _is_red_on_blue(pictures[0])
 
 
+def test_a_model_tells_what_can_be_asked_of_it_and_keeps_to_it(server: Server) -> None:
+    with server.client() as client:
+        told = client.models.retrieve("OpenVINO/shapes-int8-ov").model_extra
+        assert told is not None
+        details = told["graph_runtime"]
+        assert details == {
+            "state": "AVAILABLE",
+            "graph": "graphs/OpenVINO/shapes-int8-ov",
+            "makes_images": True,
+            "tasks": ["text_to_image", "image_to_image", "inpainting"],
+            "default_size": "64x64",
+            "sizes": None,
+            "max_size": "4096x4096",
+            "size_multiple": 8,
+            "min_side": 32,
+            "default_steps": 50,
+            "max_steps": 100,
+            "max_n": 10,
+            "adapters": [],
+        }
+        for field, value in (("n", 11), ("num_inference_steps", 101), ("size", "4104x64"), ("size", "68x64")):
+            with pytest.raises(openai.BadRequestError):
+                client.images.generate(model="shapes", prompt=RED_ON_BLUE, extra_body={field: value})
+
+
+def test_whoever_has_the_id_of_a_request_sees_its_steps_and_ends_it(server: Server) -> None:
+    def progress() -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(f"{server.url}/v3/requests/long-one") as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def draw() -> None:
+        with server.client(max_retries=0) as client, pytest.raises(openai.APIStatusError, match="cancelled") as caught:
+            client.images.generate(
+                model="shapes",
+                prompt=RED_ON_BLUE,
+                n=10,
+                size="256x256",
+                extra_body={"num_inference_steps": 100},
+                extra_headers={"x-request-id": "long-one"},
+            )
+        assert caught.value.status_code == 499
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(draw)
+        seen: list[int] = []
+        while not asked.done() and (not seen or seen[-1] < 2):
+            status, told = progress()
+            if status == 200 and told["state"] == "running":
+                seen.append(told["step"])
+                assert told["steps"] in (None, 100)
+        assert seen == sorted(seen)
+        cancel = urllib.request.Request(f"{server.url}/v3/requests/long-one/cancel", method="POST")
+        with urllib.request.urlopen(cancel) as answer:
+            assert answer.status == 200
+        asked.result()
+    assert progress()[0] == 404
+
+
 @pytest.mark.parametrize("version", ["v1", "v3"])
 def test_the_openai_client_gets_pictures_and_the_list_of_models(server: Server, version: str) -> None:
     with server.client(version) as client:
-        answer = client.images.generate(
-            model="shapes", prompt=RED_ON_BLUE, n=2, size="64x64", extra_body={"rng_seed": 7, "num_inference_steps": 10}
-        )
+        answer = client.images.generate(model="shapes", prompt=RED_ON_BLUE, n=2, size="64x64", extra_body=STEADY)
         assert answer.data is not None
         assert [_is_red_on_blue(each.b64_json) for each in answer.data] == [True, True]
         assert answer.size == "64x64"
