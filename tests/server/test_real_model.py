@@ -429,7 +429,7 @@ def test_no_lane_outlives_a_server_that_is_killed_while_it_draws(tmp_path: Path)
 def _begin_a_long_one(client: openai.OpenAI) -> openai.Stream[Any]:
     """A request that has been drawn a quarter of, and has some seconds to go."""
     stream = client.images.generate(
-        model="shapes", prompt="x", n=4, size="256x256", stream=True, partial_images=3,
+        model="shapes", prompt="x", n=4, size="160x160", stream=True, partial_images=3,
         extra_body={"num_inference_steps": 100},
     )  # fmt: skip
     assert next(stream).type == "image_generation.partial_image"
