@@ -69,23 +69,13 @@ class AsyncRun:
     def output(self, stream: str) -> AsyncIterator[Packet]:
         """The packets of one of the ``outputs``, as they come, until the run ends.
 
-        Several outputs may be read at the same time, by a task each. Who breaks off can go on later where it was.
+        Several outputs may be read at the same time, by a task each; of several tasks that read one, each gets what it takes first.
+        Who breaks off can go on later where it was, by the same iterator or another one; so can who was cancelled while waiting.
 
         Raises:
             GraphError: the run failed; after the packets that came before. INVALID_ARGUMENT: the stream is not among the outputs.
         """
-        return self._taken(known_output(self._packets, stream))
-
-    async def _taken(self, packets: deque[Packet]) -> AsyncIterator[Packet]:
-        while True:
-            ended = self._ended  # looked at first: the last packets come before the end
-            while packets:
-                yield packets.popleft()
-            if ended:
-                break
-            await self._change()
-        self._outcome.learn()
-        self._outcome.tell()
+        return _Output(self, known_output(self._packets, stream))
 
     async def wait_until_done(self) -> None:
         """Return when the run has ended, which needs all graph inputs to be closed.
@@ -102,8 +92,8 @@ class AsyncRun:
         self._cancel()
 
     def _cancel(self) -> None:
-        # on_cancel callbacks of calculators run inside: not on the event loop.
-        _in_thread(self.graph.cancel)
+        # on_cancel callbacks of calculators run inside: not on the event loop, which may be closed by now.
+        threading.Thread(target=self.graph.cancel, name="graph_runtime aio", daemon=True).start()
 
     def _add(self, stream: str, packet: Packet) -> bool:
         """Whether there was room for it."""
@@ -155,6 +145,29 @@ class AsyncRun:
     def _notice(self) -> None:
         self._change_told = False  # before anybody looks: what comes after this is told anew
         self._changed.set()
+
+
+class _Output:
+    """The packets of an output; not a generator, which would be over when somebody stops to wait for a packet."""
+
+    def __init__(self, run: AsyncRun, packets: deque[Packet]) -> None:
+        self._run = run
+        self._packets = packets
+
+    def __aiter__(self) -> _Output:
+        return self
+
+    async def __anext__(self) -> Packet:
+        run, is_over = self._run, False
+        while not self._packets:
+            if is_over:
+                run._outcome.learn()
+                run._outcome.tell()
+                raise StopAsyncIteration
+            is_over = run._ended  # then once more: the last packets come before the end
+            if not is_over:
+                await run._change()
+        return self._packets.popleft()
 
 
 def _in_thread(function: Callable[[], None]) -> asyncio.Future[None]:
@@ -217,10 +230,14 @@ async def running(
             await run._wait_for_end()
         except BaseException:
             run._cancel()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(cancel_grace_s):
-                    await run._wait_for_end()
-            warn_of_hanging(graph)
+            if run._loop.is_closed():  # the task is thrown away, and cannot wait
+                raise
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(cancel_grace_s):
+                        await run._wait_for_end()
+            finally:  # also where a second cancellation ends the wait
+                warn_of_hanging(graph)
             raise
         run._outcome.tell_the_rest()
     finally:

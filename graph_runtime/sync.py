@@ -9,7 +9,7 @@
             ...
 
 Leaving the block waits for the end of the run and raises what failed; leaving it by an exception, Ctrl-C included, cancels the
-run. Nodes run on worker threads, so that what they send is there at once.
+run. Nodes run on worker threads, so that what they send is there at once; those of ``run`` on the calling one, unless it is main.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from graph_runtime.arguments import by_name, wrong_type
@@ -34,7 +35,7 @@ CANCEL_GRACE_S: Final = 30.0
 T = TypeVar("T")
 
 # With a time limit the thread that waits runs no nodes: it gets packets while the call that sent them goes on, and Ctrl-C does not
-# fall into somebody's node.
+# fall into somebody's node, or between two lines of the engine.
 _FOR_EVER_S: Final = threading.TIMEOUT_MAX / 2
 
 _log = logging.getLogger("graph_runtime")
@@ -69,6 +70,8 @@ class SyncRun:
     def output(self, stream: str, timeout_s: float | None = None) -> Iterator[Packet]:
         """The packets of one of the ``outputs``, as they come, until the run ends.
 
+        Who breaks off, or got no packet in time, can go on later where it was, by the same iterator or another one.
+
         Args:
             stream: its name.
             timeout_s: how long to wait for each packet at most; None waits for ever.
@@ -77,15 +80,7 @@ class SyncRun:
             GraphError: the run failed; after the packets that came before. DEADLINE_EXCEEDED: no packet came in time.
                 INVALID_ARGUMENT: the stream is not among the outputs.
         """
-        return self._taken(known_output(self._pollers, stream), timeout_s)
-
-    def _taken(self, poller: OutputStreamPoller, timeout_s: float | None) -> Iterator[Packet]:
-        while not self.outcome.is_known or poller.queue_size():
-            packet = poller.next(_limit(timeout_s))
-            if packet is None:
-                break
-            yield packet
-        self.wait_until_done()
+        return _Output(self, known_output(self._pollers, stream), timeout_s)
 
     def wait_until_done(self, timeout_s: float | None = None) -> None:
         """Return when the run has ended, which needs all graph inputs to be closed.
@@ -100,6 +95,26 @@ class SyncRun:
         """End the run as soon as possible, from any thread; leaving the block then raises nothing."""
         self.outcome.cancel_asked = True
         self.graph.cancel()
+
+
+class _Output:
+    """The packets of an output; not a generator, which would be over when a packet does not come in time."""
+
+    def __init__(self, run: SyncRun, poller: OutputStreamPoller, timeout_s: float | None) -> None:
+        self._run = run
+        self._poller = poller
+        self._timeout_s = timeout_s
+
+    def __iter__(self) -> _Output:
+        return self
+
+    def __next__(self) -> Packet:
+        if not self._run.outcome.is_known or self._poller.queue_size():
+            packet = self._poller.next(_limit(self._timeout_s))
+            if packet is not None:
+                return packet
+        self._run.wait_until_done()
+        raise StopIteration
 
 
 class Outcome:
@@ -170,16 +185,10 @@ def running(
     try:
         run = SyncRun(graph, names)
         graph.start_run(side_packets)
-        try:
+        with _cancelled_by_exceptions(graph, run.outcome, cancel_grace_s):
             yield run
             graph.close_all_packet_sources()
             run.outcome.learn()
-        except BaseException:
-            graph.cancel()
-            with suppress(GraphError):
-                run.outcome.learn(cancel_grace_s)
-            warn_of_hanging(graph)
-            raise
         run.outcome.tell_the_rest()
     finally:
         graph._observers[:] = observers
@@ -208,11 +217,41 @@ def run(
     """
     given = first_packets(inputs)
     graph, names = checked("run", graph, outputs)
-    with running(graph, side_packets, outputs=names) as started:
-        for stream, packet in given:
-            started.add(stream, packet)
-        started.close_inputs()
-        return {name: list(started.output(name)) for name in names}
+    came: dict[str, list[Packet]] = {name: [] for name in names}
+    observers = graph._observers[:]
+    try:
+        for name, packets in came.items():
+            graph.observe_output_stream(name, partial(_keep, packets))
+        graph.start_run(side_packets, deferred=True)
+        with _cancelled_by_exceptions(graph, Outcome(graph), CANCEL_GRACE_S):
+            for stream, packet in given:
+                graph.add_packet_to_input_stream(stream, packet)
+            graph.close_all_packet_sources()
+            # Nobody looks before the end, so that this thread can do the work: to wake another one costs more than a small graph.
+            # Not the main thread, because of Ctrl-C.
+            is_main = threading.current_thread() is threading.main_thread()
+            graph.wait_until_done(_FOR_EVER_S if is_main else None)
+    finally:
+        graph._observers[:] = observers
+    return came
+
+
+def _keep(packets: list[Packet], _: str, packet: Packet) -> None:
+    packets.append(packet)
+
+
+@contextmanager
+def _cancelled_by_exceptions(graph: CalculatorGraph, outcome: Outcome, grace_s: float | None) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        graph.cancel()
+        try:
+            with suppress(GraphError):
+                outcome.learn(grace_s)
+        finally:  # also where a second Ctrl-C ends the wait
+            warn_of_hanging(graph)
+        raise
 
 
 def checked(

@@ -213,6 +213,37 @@ async def test_who_breaks_off_goes_on_later_where_it_was() -> None:
     assert [packet.value async for packet in run.output("out")] == [2, 3, 4]
 
 
+async def test_who_stops_to_wait_for_a_packet_can_wait_again_by_the_same_iterator() -> None:
+    async with aio.running(Plan(PASS_THROUGH), outputs=["out"]) as run:
+        packets = run.output("out")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await anext(packets)
+        await run.add("in", Packet("late"), 0)
+        run.close_inputs()
+        assert [packet.value async for packet in packets] == ["late"]
+        with pytest.raises(StopAsyncIteration):
+            await anext(packets)
+
+
+def test_a_task_that_is_thrown_away_with_its_event_loop_cancels_its_run() -> None:
+    entered, cancelled = threading.Event(), threading.Event()
+
+    def wait_for_cancel(cc: CalculatorContext) -> None:
+        cc.on_cancel(cancelled.set)
+        entered.set()
+        assert cancelled.wait(TIMEOUT_S)
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)  # that a task is destroyed
+    task = loop.create_task(aio.run(Plan(CALL), {"in": 1}, {"function": wait_for_cancel}))
+    loop.run_until_complete(asyncio.to_thread(entered.wait, TIMEOUT_S))
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    task.get_coro().close()  # as the garbage collector does
+    assert cancelled.wait(TIMEOUT_S)
+
+
 async def test_a_program_that_cancels_leaves_the_block_without_an_error() -> None:
     def wait_for_cancel(cc: CalculatorContext) -> None:
         cancelled = threading.Event()
@@ -266,7 +297,9 @@ async def test_a_node_that_ignores_its_cancellation_is_left_behind_and_named(cap
     assert "a cancelled run is left behind" in caplog.text
 
 
-async def test_a_second_cancellation_does_not_wait_for_a_node_that_ignores_the_first() -> None:
+async def test_a_second_cancellation_does_not_wait_for_a_node_that_ignores_the_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     entered, told, released = threading.Event(), threading.Event(), threading.Event()
 
     def ignore(cc: CalculatorContext) -> None:
@@ -283,6 +316,7 @@ async def test_a_second_cancellation_does_not_wait_for_a_node_that_ignores_the_f
     with pytest.raises(asyncio.CancelledError):
         await task
     released.set()
+    assert "a cancelled run is left behind" in caplog.text
 
 
 async def test_an_exception_in_the_block_is_the_one_that_comes_out() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -130,6 +132,43 @@ def test_waiting_for_an_output_has_a_time_limit() -> None:
         assert late.value.code == StatusCode.DEADLINE_EXCEEDED
         started.add("in", Packet(1), 0)
         assert next(started.output("out", timeout_s=TIMEOUT_S)).value == 1
+
+
+def test_who_got_no_packet_in_time_can_wait_again_by_the_same_iterator() -> None:
+    with running(Plan(PASS_THROUGH), outputs=["out"]) as started:
+        packets = started.output("out", timeout_s=0)
+        with pytest.raises(GraphError, match="within 0 s"):
+            next(packets)
+        started.add("in", Packet(1), 0)
+        started.close_inputs()
+        started.wait_until_done(TIMEOUT_S)
+        assert [packet.value for packet in packets] == [1]
+        assert list(packets) == []
+
+
+def test_run_works_on_its_own_thread_except_on_the_main_one_where_ctrl_c_would_fall_into_a_node() -> None:
+    def where(cc: CalculatorContext) -> None:
+        cc.outputs[0].add(threading.current_thread())
+
+    def run_here() -> bool:
+        return run(Plan(CALL), {"in": 1}, {"function": where})["out"][0].value is threading.current_thread()
+
+    assert not run_here()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run_here).result(TIMEOUT_S)
+
+
+def test_ctrl_c_during_a_run_cancels_it() -> None:
+    cancelled = threading.Event()
+
+    def press_ctrl_c(cc: CalculatorContext) -> None:
+        cc.on_cancel(cancelled.set)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        assert cancelled.wait(TIMEOUT_S)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Plan(CALL), {"in": 1}, {"function": press_ctrl_c})
+    assert cancelled.is_set()
 
 
 def test_outputs_that_were_not_asked_for_are_named() -> None:
