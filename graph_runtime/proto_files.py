@@ -63,7 +63,8 @@ def compile_proto(file: Path, folders: Iterable[Path] = ()) -> FileDescriptorSet
 
 def _compiler(file: Path) -> list[str]:
     if sys.executable and importlib.util.find_spec("grpc_tools") is not None:
-        return [sys.executable, "-m", "grpc_tools.protoc"]
+        # -P: with -m alone Python would look for the module in the current folder first, which may be one of models.
+        return [sys.executable, "-P", "-m", "grpc_tools.protoc"]
     found = shutil.which("protoc")
     if found is not None:
         return [found]

@@ -225,3 +225,14 @@ def test_an_installed_wheel_has_the_files(tmp_path: Path) -> None:
     }
     found = probe(proto(tmp_path, "x.proto", SCALE), tmp_path, PYTHONPATH=str(installed))
     assert found == f"{Path('graph_runtime', '_proto')} scaling.ScaleOptions"
+
+
+@needs_compiler
+def test_no_python_file_of_the_current_folder_is_run_to_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = proto(tmp_path, "scaling.proto", SCALE)
+    for module in ("grpc_tools/__init__.py", "grpc_tools/protoc.py"):
+        proto(tmp_path, module, "raise SystemExit('a file of the current folder was run')\n")
+    monkeypatch.chdir(tmp_path)
+    assert file.name in [each.name for each in compile_proto(file).file]
