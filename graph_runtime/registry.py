@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar, overload
 
@@ -24,7 +24,7 @@ C = TypeVar("C", bound=type[Calculator])
 
 _NO_CALCULATORS: Final[Mapping[str, type[Calculator]]] = MappingProxyType({})
 _classes: dict[str, type[Calculator]] = {}
-_plug_ins: dict[str, EntryPoint] | None = None
+_plug_ins: dict[str, list[EntryPoint]] | None = None
 
 
 @overload
@@ -92,8 +92,8 @@ def find_calculator(
         local: calculators that the graph brings along; they win over those that are registered.
 
     Raises:
-        GraphRuntimeError: nobody registered the name (NOT_FOUND), or the plug-in that has it cannot be imported
-            (FAILED_PRECONDITION; the text carries its own traceback).
+        GraphRuntimeError: nobody registered the name (NOT_FOUND), the plug-in that has it cannot be imported
+            (FAILED_PRECONDITION; the text carries its own traceback), or several packages have it (ALREADY_EXISTS).
     """
     check_name(name)
     candidates = list(_candidates(name, package))
@@ -104,9 +104,9 @@ def find_calculator(
         cls = _classes.get(candidate)
         if cls is not None:
             return cls
-        plug_in = _entry_points().get(candidate)
-        if plug_in is not None:
-            return _load(candidate, plug_in)
+        plug_ins = _entry_points().get(candidate)
+        if plug_ins is not None:
+            return _load(candidate, _only(candidate, plug_ins))
     shown = name.removeprefix(".").replace(".", "::")
     near = near_name(name, {*known_calculators(), *local}, "Calculator")
     meant = did_you_mean(name, subgraphs) if near is None else f'did you mean "{near}"?'
@@ -131,14 +131,27 @@ def _candidates(name: str, package: str) -> Iterable[str]:
     yield name
 
 
-def _entry_points() -> dict[str, EntryPoint]:
+def _entry_points() -> dict[str, list[EntryPoint]]:
     global _plug_ins
     if _plug_ins is None:
         # Imported here because it costs as much as the rest of the runtime, and many graphs never ask.
         from importlib.metadata import entry_points
 
-        _plug_ins = {found.name: found for found in entry_points(group=ENTRY_POINT_GROUP)}
+        _plug_ins = {}
+        for found in entry_points(group=ENTRY_POINT_GROUP):
+            _plug_ins.setdefault(found.name, []).append(found)
     return _plug_ins
+
+
+def _only(name: str, plug_ins: Sequence[EntryPoint]) -> EntryPoint:
+    """The plug-in with a name; which of several it is would depend on the order of folders on the path."""
+    if len({each.value for each in plug_ins}) > 1:
+        found = " and ".join(f"{each.dist.name if each.dist else 'a package'} ({each.value})" for each in plug_ins)
+        raise GraphError(
+            f'Calculator "{name}" comes from several installed packages: {found}; uninstall all but one of them',
+            code=StatusCode.ALREADY_EXISTS,
+        )
+    return plug_ins[0]
 
 
 def _blame_the_module_in_the_way(name: str, plug_in: EntryPoint, error: Exception) -> None:

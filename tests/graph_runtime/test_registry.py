@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -64,16 +65,35 @@ def test_a_plug_in_is_loaded_on_first_use(monkeypatch: pytest.MonkeyPatch) -> No
     plug_in = EntryPoint(
         "FromPlugIn", "calculators.core.pass_through:PassThroughCalculator", registry.ENTRY_POINT_GROUP
     )
-    monkeypatch.setattr(registry, "_plug_ins", {"FromPlugIn": plug_in})
+    monkeypatch.setattr(registry, "_plug_ins", {"FromPlugIn": [plug_in]})
     assert find_calculator("FromPlugIn").__name__ == "PassThroughCalculator"
 
 
 def test_a_plug_in_that_cannot_be_imported_shows_its_own_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in = EntryPoint("Broken", "no_such_module_anywhere:Thing", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "_plug_ins", {"Broken": plug_in})
+    monkeypatch.setattr(registry, "_plug_ins", {"Broken": [plug_in]})
     with pytest.raises(GraphError, match="No module named 'no_such_module_anywhere'") as info:
         find_calculator("Broken")
     assert info.value.code == StatusCode.FAILED_PRECONDITION
+
+
+def test_a_name_that_two_installed_packages_have_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("one", "two"):
+        info = tmp_path / f"{package}_nodes-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}-nodes\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(
+            f"[{registry.ENTRY_POINT_GROUP}]\nTaken = {package}_nodes:Taken\n"
+            "Shared = calculators.core.pass_through:PassThroughCalculator\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_plug_ins", None)
+    with pytest.raises(GraphError) as info_of:
+        find_calculator("Taken")
+    assert info_of.value.code == StatusCode.ALREADY_EXISTS
+    for text in ("one-nodes (one_nodes:Taken)", "two-nodes (two_nodes:Taken)", "uninstall all but one"):
+        assert text in str(info_of.value)
+    assert find_calculator("Shared").__name__ == "PassThroughCalculator"
 
 
 def test_the_calculators_that_come_with_the_project_are_entry_points() -> None:
