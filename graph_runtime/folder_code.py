@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, ModuleSpec, SourceFileLoader
-from importlib.util import module_from_spec
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
@@ -223,7 +223,10 @@ def _has(folder: Path, name: str) -> bool:
     # "import calculators" means the installed package of that name, also in a calculators.py.
     if f"{name}.py" == CALCULATORS_FILE:
         return False
-    return (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file()
+    if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
+        return True
+    # A folder without __init__.py is a package where nothing else has the name.
+    return (folder / name).is_dir() and name not in sys.modules and find_spec(name) is None
 
 
 class _Finder:
@@ -237,6 +240,6 @@ class _Finder:
         for folder in path or ():
             # A new one each time: those that the import system keeps take a second to see new files.
             found = FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_Loader, [".py"])).find_spec(name)
-            if found is not None and found.loader is not None:
+            if found is not None:
                 return found
         return None

@@ -84,12 +84,16 @@ def test_two_folders_have_classes_and_helpers_of_the_same_names_and_nobody_else_
         "import parts.deep; AMOUNT = parts.deep.AMOUNT",
         "from parts import deep; AMOUNT = deep.AMOUNT",
         "from parts.deep import *",
+        "import plain.deep; AMOUNT = plain.deep.AMOUNT",
+        "from plain.deep import AMOUNT",
+        "from .plain import deep; AMOUNT = deep.AMOUNT",
         "def late():\n    import helper\n    return helper.AMOUNT\nAMOUNT = late()",
     ],
 )
 def test_files_of_the_folder_are_imported_as_in_a_script(tmp_path: Path, imports: str) -> None:
     file = write(tmp_path, calculators=ADD.replace("AMOUNT = 1", imports), helper="from other import AMOUNT")
     write(tmp_path, other="from calculators import RequestError\nAMOUNT = 5 if RequestError else 0")
+    write(tmp_path / "plain", deep="from .deeper import AMOUNT", deeper="AMOUNT = 5")
     write(tmp_path / "parts", __init__="", deep="from . import deeper\nAMOUNT = deeper.AMOUNT", deeper="AMOUNT = 5")
     with load_calculators(file) as own:
         assert added(own) == 15
@@ -100,6 +104,13 @@ def test_a_file_of_the_folder_wins_over_an_installed_module_and_takes_it_from_no
     with load_calculators(file) as own:
         assert added(own) == 17
         assert sys.modules["json"] is json
+
+
+def test_a_folder_that_is_no_package_hides_no_installed_module(tmp_path: Path) -> None:
+    file = write(tmp_path, calculators=ADD.replace("AMOUNT = 1", "import json\nAMOUNT = len(json.dumps([]))"))
+    write(tmp_path / "json", vocabulary="")
+    with load_calculators(file) as own:
+        assert added(own) == 12
 
 
 def test_an_edited_file_is_read_anew_though_its_date_and_size_are_the_same(tmp_path: Path) -> None:
