@@ -135,7 +135,8 @@ def write_response(response: InferResponse, forms: Forms) -> tuple[bytes, int | 
             else:
                 described["data"] = _numbers(tensor)
         except RequestError as error:
-            raise GraphAnswerError(f"the graph answered with a tensor that is none: {error}") from error
+            # Not its cause: a RequestError among the causes is told to the client, who did nothing wrong.
+            raise GraphAnswerError(f"the graph answered with a tensor that is none: {error}") from None
         if tensor.datatype == "BYTES" and "data" in described:
             described["data"] = _texts(tensor.name, described["data"])
         if parameters:

@@ -82,7 +82,8 @@ def response_message(response: InferResponse) -> pb.ModelInferResponse:
             raw_output_contents=[bytes(each.raw()) for each in response.outputs],
         )
     except (RequestError, TypeError, ValueError) as error:
-        raise GraphAnswerError(f"the answer of the graph cannot be sent: {error}") from error
+        # Not its cause: a RequestError among the causes is told to the client, who did nothing wrong.
+        raise GraphAnswerError(f"the answer of the graph cannot be sent: {error}") from None
 
 
 def parameters_of(messages: Mapping[str, pb.InferParameter]) -> dict[str, Parameter]:

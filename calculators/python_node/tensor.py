@@ -93,6 +93,10 @@ class Tensor(np.ndarray[Any, Any]):
         made._fields = {"name": name, "shape": wanted, "datatype": datatype, "size": buffer.nbytes}
         return made
 
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """numpy's functions get the plain array: ``shape`` and ``size`` of a Tensor would mislead those that read them."""
+        return func(*_plain(args), **_plain(kwargs))
+
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         """What numpy calculates with a Tensor is an array, or a number."""
         plain = np.asarray(array)
@@ -150,7 +154,28 @@ def array_of(tensor: Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(tensor).view(np.ndarray).reshape(-1).view(dtype).reshape(shape)
 
 
+def _plain(arguments: Any) -> Any:
+    """Arguments of a function of numpy, with arrays in place of Tensors."""
+    if isinstance(arguments, Tensor):
+        return arguments.view(np.ndarray)
+    if isinstance(arguments, (list, tuple)):
+        made = map(_plain, arguments)
+        return list(made) if isinstance(arguments, list) else tuple(made)
+    if isinstance(arguments, dict):
+        return {name: _plain(value) for name, value in arguments.items()}
+    return arguments
+
+
 def _array(data: Any) -> NDArray[Any]:
+    array = _any_array(data)
+    if array.dtype.hasobject or array.dtype.kind in "mM":  # addresses, which would be sent; and no format there is
+        raise TypeError(
+            f"an array of {array.dtype} holds no bytes of its elements that a Tensor could take; give numbers or encoded texts"
+        )
+    return array
+
+
+def _any_array(data: Any) -> NDArray[Any]:
     if isinstance(data, np.ndarray):
         return data.view(np.ndarray)
     try:

@@ -229,6 +229,17 @@ async def test_an_output_that_json_cannot_hold_is_told_and_comes_in_binary_form(
     assert (output(answer), behind) == ({"datatype": "mine", "shape": [4]}, b"WORD")
 
 
+@pytest.mark.parametrize("said", ['b"12", [7], "FP32"', 'b"12", [-1], "UINT8"', 'b"WORD", [1], "BYTES"'])
+async def test_an_output_that_is_not_what_it_says_is_a_fault_of_the_node_and_not_of_the_client(
+    serve: Serve, models: Models, caplog: pytest.LogCaptureFixture, said: str
+) -> None:
+    add(models, SAY.replace('b"WORD"', said))
+    client = await serve(allow_python_nodes=True)
+    status, answer = await infer(client, "BYTES", [1], [""])
+    assert (status, "Its log has the reason" in answer["error"]) == (500, True)
+    assert "the graph answered with a tensor that is none: The tensor 'out' has" in caplog.text
+
+
 async def test_metadata_and_the_side_packet_are_as_the_reference_server_has_them(serve: Serve, models: Models) -> None:
     add(models, ECHO)
     client = await serve(allow_python_nodes=True)
