@@ -33,11 +33,18 @@ from calculators.http_payload import RequestError
 from calculators.python_node.handler import Handler
 from calculators.python_node.tensor import Tensor
 from graph_runtime import Calculator, CalculatorContext, CalculatorContract, GraphError, StatusCode
+from graph_runtime._pb.mediapipe.framework.stream_handler.sync_set_input_stream_handler_pb2 import (
+    SyncSetInputStreamHandlerOptions,
+)
 
 LOOPBACK: Final = "LOOPBACK"
 RESOURCES: Final = "PYTHON_NODE_RESOURCES"
 SIDE_PACKET: Final = "py"
 _SIDE_PACKET_LINE: Final = f'input_side_packet: "{RESOURCES}:{SIDE_PACKET}"'
+_LOOPBACK_ALONE: Final = SyncSetInputStreamHandlerOptions(
+    sync_set=[SyncSetInputStreamHandlerOptions.SyncSet(tag_index=[f"{LOOPBACK}:0"])]
+)
+"""The call for the next list must not wait for the next input; with the default handler the node would never be called."""
 _DONE: Final = object()
 _BUSY: Final = "Node is already processing data. Create new stream for another request."
 
@@ -57,8 +64,13 @@ class PythonExecutorCalculator(Calculator):
         cc.input_side_packets[RESOURCES].set(dict)
         if cc.input_side_packets[RESOURCES].name != SIDE_PACKET:
             found = cc.input_side_packets[RESOURCES].name
-            raise ValueError(f'this line must stand in the node: {_SIDE_PACKET_LINE}; it names "{found}"')
-        if not cc.inputs.has_tag(LOOPBACK):  # a generator's packets come later than its input
+            raise ValueError(
+                f'this line must stand in the node: {_SIDE_PACKET_LINE}; it names "{found}". In a subgraph the file of the '
+                f'subgraph, and the node that stands for it, need input_side_packet: "{SIDE_PACKET}" as well'
+            )
+        if cc.inputs.has_tag(LOOPBACK):  # a generator's packets come later than its input
+            cc.set_input_stream_handler("SyncSetInputStreamHandler", _LOOPBACK_ALONE)
+        else:
             cc.set_timestamp_offset(0)
 
     def open(self, cc: CalculatorContext) -> None:

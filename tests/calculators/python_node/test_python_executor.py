@@ -270,6 +270,13 @@ def test_a_generator_sends_each_list_as_it_comes_and_a_microsecond_later_than_th
     ]  # fmt: skip
 
 
+def test_a_generator_works_where_the_graph_names_no_input_stream_handler(tmp_path: Path) -> None:
+    write(tmp_path, COUNT)
+    graph = GENERATING.replace(LOOPBACK, "input_stream_info: { tag_index: 'LOOPBACK:0', back_edge: true }")
+    assert "input_stream_handler" not in graph
+    assert run(tmp_path, graph, {"in": b"2"}, {"in": b"1"}) == [("out", 0, b"0"), ("out", 1, b"1"), ("out", 100, b"0")]
+
+
 def test_what_a_generator_yields_is_sent_before_it_goes_on(tmp_path: Path) -> None:
     code = """
         from pyovms import Tensor

@@ -110,8 +110,13 @@ def test_what_numpy_makes_of_a_tensor_is_an_array() -> None:
 
 @pytest.mark.parametrize(
     "calculate",
-    [np.mean, np.median, np.std, np.average, np.size, np.shape, np.squeeze, np.atleast_2d]
-    + [lambda x: np.tile(x, 2), lambda x: np.roll(x, 1), lambda x: np.stack([x, x]), lambda x: np.expand_dims(x, axis=0)],
+    [
+        *(np.mean, np.median, np.std, np.average, np.size, np.shape, np.squeeze, np.atleast_2d),
+        lambda x: np.tile(x, 2),
+        lambda x: np.roll(x, 1),
+        lambda x: np.stack([x, x]),
+        lambda x: np.expand_dims(x, axis=0),
+    ],
 )
 def test_functions_of_numpy_see_the_buffer_whatever_shape_the_tensor_says(calculate: Any) -> None:
     numbers = np.arange(6, dtype=np.float32).reshape(2, 3)
