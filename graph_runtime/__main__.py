@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from graph_runtime.shadows import OUR_PACKAGES, check_ours
 
@@ -24,4 +25,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # For -m Python puts the current folder first on its path, and so a calculators.py beside a graph before our package.
+    if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(__file__).resolve().parents[1]:
+        del sys.path[0]
     sys.exit(main())

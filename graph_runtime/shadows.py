@@ -61,5 +61,7 @@ def _way_out(found: Path) -> str:
     if any(Path(each).resolve() == folder.resolve() for each in listed):
         return f"take {folder} out of PYTHONPATH."
     if folder.resolve() == Path.cwd():
-        return f"do not start it from {folder}: Python has the folder of a script, and with -m the current one, on its path."
+        return (
+            "use `python -P`: without it Python has the folder of a script, and with -m the current one, on its path."
+        )
     return f"take {folder} off Python's path (sys.path)."

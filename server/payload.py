@@ -33,7 +33,7 @@ async def read_payload(
     """Read and parse a request for a graph.
 
     Args:
-        request: the request; its body has not been read.
+        request: the request.
         uri: the path without any mount prefix, such as ``/v3/images/generations``.
         settings: how large the body may be after decompression and how long it may take, and whether there is a proxy.
         addressed: the model that the path names, if it names one: it counts where the body does not choose, that is where
@@ -214,6 +214,10 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     body = body_at_hand(request, settings)
+    if body is None and coding is None and _was_read(request):
+        body = await request.read()  # as the host application has kept it
+        if len(body) > limit:
+            raise _too_large(limit)
     if body is not None:
         return body
     chunks, size = [], 0
@@ -242,18 +246,23 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
 def body_at_hand(request: web.Request, settings: Settings) -> bytes | None:
     """The body of a request if all of it has arrived already, as most have; else None, and nothing is read.
 
-    None too for one that is to be decompressed.
+    None too for one that is to be decompressed, or that a host application has read.
 
     Raises:
         RequestError: 413; it is larger than ``max_body_bytes``. 415; it is compressed in a way that is not known.
     """
     # Not request.read(): its limit is that of the application at the root, and we may be mounted in another one's.
-    if not request.content.is_eof() or coding_of(request) is not None:
+    if not request.content.is_eof() or coding_of(request) is not None or _was_read(request):
         return None
     body = request.content.read_nowait()
     if len(body) > settings.max_body_bytes:
         raise _too_large(settings.max_body_bytes)
     return body
+
+
+def _was_read(request: web.Request) -> bool:
+    """Whether somebody, such as a middleware of a host application, has read the body of a request before us."""
+    return request.body_exists and request.content.at_eof()
 
 
 def _too_large(limit: int) -> RequestError:

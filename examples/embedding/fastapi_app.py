@@ -1,9 +1,10 @@
-"""A FastAPI application with a route that draws, by an image graph in the same process.
+"""A FastAPI application with routes that draw, by an image graph in the same process.
 
 Usage::
 
     uvicorn examples.embedding.fastapi_app:app
     curl 'http://127.0.0.1:8000/picture?prompt=a+red+circle' -o circle.png
+    curl -N 'http://127.0.0.1:8000/picture/events?prompt=a+red+circle'
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
 
 from calculators import HttpPayload, load_resources, refusal_in
-from graph_runtime import GraphError, Plan, aio
+from graph_runtime import GraphError, Packet, Plan, aio
 
 MODEL = Path(__file__).parents[1] / "models" / "shapes"
 
@@ -55,6 +57,29 @@ async def picture(request: Request, prompt: str, steps: int = 20) -> Response:
         return Response(status_code=499)  # nobody receives it
     (answer,) = outputs["output"]
     return Response(b64decode(json.loads(answer.value)["data"][0]["b64_json"]), media_type="image/png")
+
+
+@app.get("/picture/events")
+async def picture_events(prompt: str, steps: int = 20) -> StreamingResponse:
+    """The picture as it comes, as server-sent events: partial images, then the last one, or what is wrong with the request."""
+    fields = {"prompt": prompt, "num_inference_steps": steps, "stream": True, "partial_images": 2}
+    payload = HttpPayload.json("/v3/images/generations", fields)
+
+    async def events() -> AsyncIterator[str]:
+        # Where the client leaves, the response cancels this, or closes it; both cancel the run.
+        try:
+            async with aio.running(app.state.plan, app.state.resources.side_packets, outputs=["output"]) as run:
+                await run.add("input", Packet(payload), 0)
+                run.close_inputs()
+                async for packet in run.output("output"):
+                    yield f"data: {packet.value}\n\n"
+        except GraphError as error:
+            refusal = refusal_in(error)
+            if refusal is None:
+                raise
+            yield f"data: {json.dumps(refusal.body())}\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream")
 
 
 async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T | None:

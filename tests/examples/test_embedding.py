@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import socket
 import subprocess
 import sys
@@ -138,3 +139,21 @@ class TestFastApi:
             leaving.cancel()
             await _until(lambda: resources.describe()["ImageGenExecutor"]["lane"]["state"] == "idle")
             assert resources.statistics()["ImageGenExecutor"].requests.get("cancelled") == 1
+
+    async def test_it_sends_pictures_as_they_come_and_stops_when_the_client_of_a_stream_leaves(self, url: str) -> None:
+        from aiohttp import ClientSession
+
+        from examples.embedding.fastapi_app import app
+
+        async with ClientSession(url) as client:
+            async with client.get("/picture/events?prompt=a+red+circle&steps=3") as answer:
+                assert answer.content_type == "text/event-stream"
+                events = [json.loads(line[6:])["type"] async for line in answer.content if line.startswith(b"data: ")]
+            assert events == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+            async with client.get("/picture/events?prompt=x&steps=100000") as answer:
+                assert "num_inference_steps" in (await answer.text())
+
+            resources = app.state.resources
+            async with client.get("/picture/events?prompt=x&steps=100") as answer:
+                assert (await answer.content.readline()).startswith(b"data: ")
+            await _until(lambda: resources.statistics()["ImageGenExecutor"].requests.get("cancelled") == 1)

@@ -44,11 +44,9 @@ def test_the_command_names_a_file_that_is_in_the_way_and_does_not_run_it(tmp_pat
 def test_the_command_is_not_disturbed_by_files_of_the_current_folder(tmp_path: Path) -> None:
     for name in ("server.py", "calculators.py"):
         foreign(tmp_path, name)
-    done = python(str(Path(sys.executable).parent / "graph-runtime"), "--help", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    done = python("-m", "graph_runtime", "--help", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "with -m the current one" in done.stderr
+    for arguments in ([str(Path(sys.executable).parent / "graph-runtime")], ["-m", "graph_runtime"]):
+        done = python(*arguments, "--help", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_python_m_graph_runtime_is_the_command(tmp_path: Path) -> None:
@@ -64,6 +62,8 @@ def test_a_graph_in_a_script_beside_a_calculators_py_says_what_is_in_the_way(tmp
     done = python("script.py", cwd=tmp_path)
     assert done.returncode == 1
     assert f'Calculator "PassThroughCalculator" cannot be imported: {file} is in the way' in done.stderr
+    assert "use `python -P`" in done.stderr
+    assert python("-P", "script.py", cwd=tmp_path).returncode == 0, "what it says helps"
 
 
 def test_an_application_beside_a_calculators_py_says_what_is_in_the_way(tmp_path: Path) -> None:

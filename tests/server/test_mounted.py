@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.typedefs import Handler, Middleware
@@ -119,6 +120,34 @@ async def test_a_body_that_the_host_decompresses_is_not_decompressed_again(model
             headers={"Content-Encoding": "gzip"},
         ) as answer:
             assert answer.status == 200
+
+
+async def test_a_body_that_a_middleware_of_the_host_has_read_is_not_lost(models: Models) -> None:
+    seen: list[bytes] = []
+
+    @web.middleware
+    async def sign(request: web.Request, handler: Handler) -> web.StreamResponse:
+        seen.append(await request.read())
+        return await handler(request)
+
+    models.add("echo", "HttpEcho")
+    models.add_text("m", PASS)
+    ours = our_app(models)
+    host = web.Application(middlewares=[sign])
+    host.add_subapp("/ai", ours)
+    async with hosted(host) as client:
+        await ours[SERVABLES].settled.wait()
+        async with client.post("/ai/v2/models/m/infer", json=NUMBERS) as answer:
+            assert (await answer.json())["outputs"][0]["data"] == [1, 2]
+        async with client.post(f"/ai{PATH}", json={"model": "echo", "prompt": "a star"}) as answer:
+            assert answer.status == 200
+        async with client.post("/ai/v2/models/m/infer", data=b"") as answer:
+            assert answer.status == 400
+        with aiohttp.MultipartWriter("form-data") as form:
+            form.append("echo").set_content_disposition("form-data", name="model")
+        async with client.post("/ai/v3/images/edits", data=form) as answer:
+            assert answer.status == 200
+    assert [len(body) > 0 for body in seen] == [True, True, False, True]
 
 
 @pytest.mark.parametrize("handler_cancellation", [False, True])
