@@ -137,9 +137,10 @@ def _entry_points() -> dict[str, list[EntryPoint]]:
         # Imported here because it costs as much as the rest of the runtime, and many graphs never ask.
         from importlib.metadata import entry_points
 
-        _plug_ins = {}
+        by_name: dict[str, list[EntryPoint]] = {}
         for found in entry_points(group=ENTRY_POINT_GROUP):
-            _plug_ins.setdefault(found.name, []).append(found)
+            by_name.setdefault(found.name, []).append(found)
+        _plug_ins = by_name  # whole: other threads look meanwhile
     return _plug_ins
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -94,6 +96,24 @@ def test_a_name_that_two_installed_packages_have_is_nobodys(tmp_path: Path, monk
     for text in ("one-nodes (one_nodes:Taken)", "two-nodes (two_nodes:Taken)", "uninstall all but one"):
         assert text in str(info_of.value)
     assert find_calculator("Shared").__name__ == "PassThroughCalculator"
+
+
+def test_whoever_looks_while_another_thread_reads_the_plug_ins_finds_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["FirstOfTwo", "SecondOfTwo"]
+    plug_ins = [EntryPoint(name, "calculators.core.pass_through:PassThroughCalculator", "g") for name in names]
+    seen: list[set[str]] = []
+
+    def entry_points(group: str) -> Iterator[EntryPoint]:
+        yield plug_ins[0]
+        if not seen:
+            seen.append(set())
+            seen.append(set(known_calculators()))  # as another thread would at this moment
+        yield plug_ins[1]
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+    monkeypatch.setattr(registry, "_plug_ins", None)
+    for found in (set(known_calculators()), *seen[1:]):
+        assert found >= set(names)
 
 
 def test_the_calculators_that_come_with_the_project_are_entry_points() -> None:
