@@ -82,6 +82,8 @@ def look_at(
 def _look_at(
     spec: ServableSpec, own: FolderCode | None, allow_python_nodes: bool
 ) -> tuple[list[Problem], list[Problem], Plan | None]:
+    if spec.is_session:  # the rest of its graph is made when the model is loaded
+        return check_resources(read_servable(spec), spec.base_dir, spec.models), [], None
     found: list[Problem] = []
     plan = None
     try:

@@ -14,7 +14,7 @@ from calculators.inference.model_config import (
     read_model_list,
 )
 from calculators.inference.model_xml import read_signature
-from calculators.inference.tensors import TensorInfo
+from calculators.inference.tensors import Signature
 from server.config_file import Entry
 from server.discovery import ServableSpec, Warn
 
@@ -62,40 +62,37 @@ def models_of(spec: ServableSpec, subconfig: str | None, listed: ModelList, warn
 def classic_servable(model: ModelConfig) -> ServableSpec:
     """A model that is served itself, by a graph with a stream for each of its tensors.
 
+    Those of a model in another format than OpenVINO's own are known when it is loaded: its graph is the session alone until
+    ``graph_of`` is asked.
+
     Raises:
-        LoadError, OSError, ValueError: there is no version of it, or it is none in OpenVINO's own format.
+        LoadError, OSError, ValueError: there is no version of it, or its file is none of OpenVINO's.
     """
     _, file = model.file_of(None)
-    if file.suffix != ".xml":
-        raise ValueError(
-            f"{file.name}: a model in this format can be used by graphs alone: write one that has a node for it"
-        )
-    signature = read_signature(file)
-    text = _graph_text(model.name, signature.inputs, signature.outputs)
+    signature = read_signature(file) if file.suffix == ".xml" else None
     return ServableSpec(
-        model.name, model.folder, None, int(file.stat().st_mtime), text, models=ModelList({model.name: model})
+        model.name,
+        model.folder,
+        None,
+        int(file.stat().st_mtime),
+        _session_text(model.name) if signature is None else graph_of(model.name, signature),
+        models=ModelList({model.name: model}),
+        is_session=signature is None,
     )
 
 
-def _graph_text(name: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]) -> str:
+def graph_of(name: str, signature: Signature) -> str:
+    """The graph by which a model is served: its session, and a node with a stream for each of its tensors."""
     ports: dict[str, list[tuple[str, str, str]]] = {"input": [], "output": []}
     taken: set[str] = set()
-    for side, tensors in (("input", inputs), ("output", outputs)):
+    for side, tensors in (("input", signature.inputs), ("output", signature.outputs)):
         for number, each in enumerate(tensors):
             stream = _stream_name(each.name, taken)
             taken.add(stream)
             ports[side].append((f"{side.upper()}{number}", stream, each.name))
     lines = [f'{side}_stream: "{stream}"' for side in ports for _, stream, _ in ports[side]]
     lines += [
-        "node {",
-        '  calculator: "OpenVINOModelServerSessionCalculator"',
-        '  output_side_packet: "SESSION:session"',
-        "  node_options: {",
-        "    [type.googleapis.com / mediapipe.OpenVINOModelServerSessionCalculatorOptions]: {",
-        f"      servable_name: {json.dumps(name)}",
-        "    }",
-        "  }",
-        "}",
+        _session_text(name),
         "node {",
         '  calculator: "OpenVINOInferenceCalculator"',
         '  input_side_packet: "SESSION:session"',
@@ -113,6 +110,20 @@ def _graph_text(name: str, inputs: tuple[TensorInfo, ...], outputs: tuple[Tensor
         "",
     ]
     return "\n".join(lines)
+
+
+def _session_text(name: str) -> str:
+    return "\n".join([
+        "node {",
+        '  calculator: "OpenVINOModelServerSessionCalculator"',
+        '  output_side_packet: "SESSION:session"',
+        "  node_options: {",
+        "    [type.googleapis.com / mediapipe.OpenVINOModelServerSessionCalculatorOptions]: {",
+        f"      servable_name: {json.dumps(name)}",
+        "    }",
+        "  }",
+        "}",
+    ])  # fmt: skip
 
 
 def _stream_name(tensor: str, taken: set[str]) -> str:

@@ -36,6 +36,8 @@ class ServableSpec:
         model: what config.json says of it.
         fingerprint: changes when the graph, the settings or a file that it loads from does (``server.fingerprint``).
         models: the OpenVINO models that its nodes can name; None for those of the subconfig.json beside it.
+        is_session: whether the graph is the session of a model alone, whose tensors are known when it is loaded
+            (``server.classic_models.graph_of``).
     """
 
     name: str
@@ -46,6 +48,7 @@ class ServableSpec:
     model: ModelSettings = field(default_factory=ModelSettings)
     fingerprint: str = ""
     models: ModelList | None = field(default=None, compare=False)
+    is_session: bool = False
 
     @property
     def shown_file(self) -> Path:

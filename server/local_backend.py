@@ -17,6 +17,7 @@ from calculators import load_resources
 from calculators.image_gen.abilities import ImageAbilities
 from calculators.image_gen.calculator import SIDE_PACKET
 from calculators.image_gen.request_rules import ImageStore, RequestSettings
+from calculators.inference.session_calculator import SERVICE
 from calculators.inference.session_pool import SessionPool
 from calculators.statistics import ImageStatistics
 from graph_runtime.errors import raise_problems
@@ -34,6 +35,7 @@ from server.backend import (
     RunRequest,
     StoppedError,
 )
+from server.classic_models import graph_of
 from server.clock import Clock, SystemClock
 from server.conversation import Conversation
 from server.discovery import ServableSpec
@@ -312,16 +314,9 @@ def _load_with(
 ) -> tuple[Loaded, Limits]:
     # Places in error texts start at the model folder: clients see them, and need not know the rest of the path.
     label = f"{spec.name}/{spec.shown_file.name}"
-    plan = plan_servable(spec, own=own, file=label)
-    source = read_servable(spec, file=label)
-    queue = read_graph_queue(source)
-    problems = [*unservable(plan), *graph_problems(source), *queue.problems]
-    raise_problems("This graph cannot be served.", list(dict.fromkeys(problems)))
-    for warning in queue.warnings:
-        _log.warning("%s", warning)
-    resources = load_resources(
-        loadable(plan, source),
-        spec.base_dir,
+    load = partial(
+        load_resources,
+        base_dir=spec.base_dir,
         lane="process",
         requests=requests,
         cache_dir=settings.cache_dir,
@@ -331,6 +326,19 @@ def _load_with(
         models=spec.models,
         sessions=sessions,
     )
+    if spec.is_session:
+        with load(read_servable(spec, file=label)) as resources:  # the graph below shares the model
+            (session,) = resources.services[SERVICE].values()
+            whole = replace(spec, graph_text=graph_of(spec.name, session.signature), is_session=False)
+            return _load_with(own, whole, requests, settings, sessions, clock)
+    plan = plan_servable(spec, own=own, file=label)
+    source = read_servable(spec, file=label)
+    queue = read_graph_queue(source)
+    problems = [*unservable(plan), *graph_problems(source), *queue.problems]
+    raise_problems("This graph cannot be served.", list(dict.fromkeys(problems)))
+    for warning in queue.warnings:
+        _log.warning("%s", warning)
+    resources = load(loadable(plan, source))
     runs, limits = _limits(spec, queue.bound, resources.at_once, settings)
     return Loaded(spec.name, plan, resources, runs, limits.at_once, own, picture_of(plan, spec), clock), limits
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from graph_runtime import Plan
+from graph_runtime import GraphError, Plan
 from server.check import check
 from server.discovery import ServableSpec
+from server.local_backend import LocalBackend
 from server.repository import Repository, Scan
 from server.settings import Settings
 
@@ -33,6 +34,11 @@ XML = """<?xml version="1.0"?>
   <edge from-layer="1" from-port="1" to-layer="2" to-port="0"/>
 </edges></net>
 """
+ONNX = bytes.fromhex(
+    "08083a4f0a180a07496e7075742e311201611a0472656c75220452656c751201675a1a0a07496e7075742e31120f0a0d0801"
+    "12090a0312016e0a02080a62140a0161120f0a0d080112090a0312016e0a02080a42040a00100d"
+)
+"""``a = Relu(Input.1)``, of any number of rows of 10."""
 GRAPH = """
 input_stream: "in" output_stream: "out"
 node {{
@@ -121,13 +127,46 @@ def test_a_model_that_cannot_be_used_fails_with_its_reason_for_clients(
     assert str(folder) not in found.failures["m"]
 
 
-def test_a_model_in_onnx_can_be_used_by_graphs_and_says_that_it_is_not_served_itself(folder: Path) -> None:
+def test_check_takes_a_model_in_onnx_whose_tensors_only_openvino_can_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model(folder / "x", file="x.onnx")
+    (folder / "g" / "graph.pbtxt").write_text(GRAPH.format(model="x"))
     found = scan(folder, {"name": "x"})
-    assert "can be used by graphs alone" in found.failures["x"]
-    models = spec(found, "g").models
-    assert models is not None
-    assert "x" in models.models
+    assert ([each.name for each in found.specs], found.failures) == (["g", "x"], {})
+    assert check([folder / "config.json"]) == 0
+    assert f"{folder}/x/graph.pbtxt (made): ok" in capsys.readouterr().out
+
+
+@pytest.mark.model
+async def test_a_model_in_onnx_is_served_itself_with_the_tensors_that_its_process_found(folder: Path) -> None:
+    pytest.importorskip("openvino")
+    (folder / "x" / "1").mkdir(parents=True)
+    (folder / "x" / "1" / "x.onnx").write_bytes(ONNX)
+    backend = LocalBackend(Settings())
+    try:
+        handle = await backend.load(spec(scan(folder, {"name": "x"}), "x"))
+        ports = [*handle.interface.inputs, *handle.interface.outputs]
+        assert [(port.name, port.datatype, port.shape) for port in ports] == [
+            ("input_1", "FP32", (-1, 10)),
+            ("a", "FP32", (-1, 10)),
+        ]
+        await backend.unload(handle)
+    finally:
+        assert await backend.close() == []
+
+
+@pytest.mark.model
+async def test_a_model_in_onnx_that_cannot_be_read_fails_with_its_reason(folder: Path) -> None:
+    pytest.importorskip("openvino")
+    model(folder / "x", file="x.onnx")
+    (folder / "x" / "1" / "x.onnx").write_bytes(ONNX[:50])
+    backend = LocalBackend(Settings())
+    try:
+        with pytest.raises(GraphError, match="OpenVINO cannot load x.onnx on CPU"):
+            await backend.load(spec(scan(folder, {"name": "x"}), "x"))
+    finally:
+        assert await backend.close() == []
 
 
 def test_a_graph_is_loaded_anew_for_a_new_version_and_another_way_to_run_its_model_and_for_no_other_models(
