@@ -55,8 +55,9 @@ def _titled(label: str, subgraph: str) -> str:
 
 
 def _text(*lines: str) -> str:
-    """Lines as a quoted text. All but letters, digits and a few signs become entity codes: names may be anything."""
-    return '"' + "<br/>".join("".join(map(_character, line)) for line in lines) + '"'
+    """Lines as a quoted text, never an empty one. All but letters, digits and a few signs become entity codes: names may be anything."""
+    text = "<br/>".join("".join(map(_character, line)) for line in lines)
+    return f'"{text or " "}"'
 
 
 def _character(character: str) -> str:

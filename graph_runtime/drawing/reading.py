@@ -91,7 +91,8 @@ class _Reader:
         self.told = told
         self.local = local
         self.boxes: dict[int, Box] = {}
-        self.prefixes: dict[str, str] = {}
+        self.prefixes: dict[str, tuple[str, str | None]] = {}
+        """Of each box, what it puts before names, and the box around it."""
         self.terminals: list[Terminal] = []
 
     def drawing(self, title: str) -> Drawing:
@@ -170,12 +171,17 @@ class _Reader:
             around = None if use.origin.use is None else self._box(use.origin.use)
             box = Box(f"b{len(self.boxes)}", self._short(use.node, around), use.subgraph, around)
             self.boxes[id(use)] = box
-            self.prefixes[box.id] = use.prefix
+            self.prefixes[box.id] = use.prefix, around
         return self.boxes[id(use)].id
 
     def _short(self, name: str, box: str | None) -> str:
-        """A name without what its box has put before it."""
-        return name if box is None else name.removeprefix(self.prefixes[box]) or name
+        """A name without what its box has put before it, or one around it: a stream that comes in, or goes out, has its name there."""
+        while box is not None:
+            prefix, around = self.prefixes[box]
+            if name.startswith(prefix) and name != prefix:
+                return name.removeprefix(prefix)
+            box = around
+        return name
 
     def _ports(self, message: Any, way: Literal["in", "out"], box: str | None) -> Iterable[Port]:
         back = {_tag_index(info.tag_index) for info in message.input_stream_info if info.back_edge}

@@ -190,6 +190,26 @@ def test_names_stay_text_whatever_is_in_them() -> None:
     assert "&amp;#60;" in to_dot(drawing)
 
 
+def test_a_node_without_any_name_is_drawn() -> None:
+    drawing = drawing_of('input_stream: "" node { calculator: "" input_stream: "" }')
+    assert to_mermaid(drawing).splitlines()[1:3] == ['  t0([" "])', '  n0[" "]']  # Mermaid refuses empty texts
+    ElementTree.fromstring(to_svg(drawing))
+
+
+def test_streams_of_outer_boxes_are_short_in_inner_ones(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "inner.pbtxt", tmp_path / "outer.pbtxt"
+    inner.write_text("""type: "Inner" input_stream: "in" output_stream: "out"
+        node { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out" }""")
+    outer.write_text("""type: "Outer" input_stream: "in" output_stream: "out"
+        node { calculator: "Inner" input_stream: "in" output_stream: "middle" }
+        node { calculator: "PassThroughCalculator" input_stream: "middle" output_stream: "out" }""")
+    drawing = drawing_of(
+        'input_stream: "a" node { calculator: "Outer" input_stream: "a" output_stream: "b" }', subgraphs=[inner, outer]
+    )
+    made = {(port.name, port.label) for node in drawing.nodes for port in node.outputs}
+    assert made == {("outer__middle", "middle"), ("b", "b")}
+
+
 def test_a_graph_too_large_for_a_picture_is_refused_in_words() -> None:
     drawing = drawing_of('node { calculator: "A" }\n' * (MAX_SVG_NODES + 1))
     with pytest.raises(ValueError, match=f"more than {MAX_SVG_NODES}"):
