@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from inspect import iscoroutinefunction
 from itertools import count
 from pathlib import Path
+from threading import current_thread, get_native_id
 from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
@@ -66,22 +65,26 @@ class Tracer:
     """The last calls of a graph's nodes, in the order in which they ended, and the totals of all."""
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
-        self._calls: deque[Call] = deque(maxlen=capacity)
+        # Tuples with the fields of a Call, which take a fraction of its time to make: most are never looked at.
+        self._calls: deque[tuple[str, str, int, int, int, int, int]] = deque(maxlen=capacity)
         self._totals: dict[str, Totals] = {}
         self._threads: dict[int, str] = {}
         self._coroutines = count(1)
         self._noted = 0
 
-    def wrap(self, node: str, phase: str, method: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The method, with an event for each call."""
-        if iscoroutinefunction(method):
+    def wrap(
+        self, node: str, phase: str, method: Callable[[Any], Any], *, is_async: bool = False
+    ) -> Callable[[Any], Any]:
+        """The method, which is a coroutine function if ``is_async``, with an event for each call."""
+        totals = self._totals.setdefault(node, Totals()) if phase == "process" else None
+        if is_async:
 
             async def traced_coroutine(context: Any) -> Any:
                 start = perf_counter_ns()
                 try:
                     return await method(context)
                 finally:
-                    self._note(node, phase, start, context._timestamp, next(self._coroutines))
+                    self._note(node, phase, start, context._timestamp, totals, next(self._coroutines))
 
             return traced_coroutine
 
@@ -90,18 +93,14 @@ class Tracer:
             try:
                 return method(context)
             finally:
-                self._note(node, phase, start, context._timestamp)
+                self._note(node, phase, start, context._timestamp, totals, 0)
 
         return traced
 
-    def _note(self, node: str, phase: str, start: int, timestamp: int, coroutine: int = 0) -> None:
+    def _note(self, node: str, phase: str, start: int, timestamp: int, totals: Totals | None, coroutine: int) -> None:
         duration = perf_counter_ns() - start
-        self._calls.append(Call(node, phase, start, duration, timestamp, self._thread(), coroutine))
-        self._noted += 1
-        if phase == "process":
-            totals = self._totals.get(node)
-            if totals is None:
-                totals = self._totals.setdefault(node, Totals())
+        self._append(node, phase, start, duration, timestamp, coroutine)
+        if totals is not None:
             totals.calls += 1
             totals.total_ns += duration
             totals.last_ns = duration
@@ -110,14 +109,14 @@ class Tracer:
 
     def note_step(self, node: str, done: int, total: int) -> None:
         """Add a moment of a call that goes on: a step of its work is done; from any thread."""
-        self._calls.append(Call(node, f"{done} of {total}", perf_counter_ns(), 0, UNSET, self._thread(), _MOMENT))
-        self._noted += 1
+        self._append(node, f"{done} of {total}", perf_counter_ns(), 0, UNSET, _MOMENT)
 
-    def _thread(self) -> int:
-        thread = threading.get_native_id()  # the small number that other tools show, and that fits their tables
+    def _append(self, node: str, phase: str, start: int, duration: int, timestamp: int, coroutine: int) -> None:
+        thread = get_native_id()  # the small number that other tools show, and that fits their tables
         if thread not in self._threads:
-            self._threads[thread] = threading.current_thread().name
-        return thread
+            self._threads[thread] = current_thread().name
+        self._calls.append((node, phase, start, duration, timestamp, thread, coroutine))
+        self._noted += 1
 
     def calls(self, node: str) -> int:
         """How often ``process`` of a node was called."""
@@ -129,7 +128,7 @@ class Tracer:
         """The calls that are kept; from any thread, at any time."""
         while True:
             try:
-                return tuple(self._calls)
+                return tuple(map(Call._make, tuple(self._calls)))
             except RuntimeError:  # a call ended meanwhile
                 continue
 
@@ -140,8 +139,8 @@ class Tracer:
 
     @property
     def totals(self) -> Mapping[str, Totals]:
-        """Node -> what all its calls add up to."""
-        return self._totals.copy()
+        """Node -> what all its calls add up to; nodes that were called."""
+        return {node: totals for node, totals in self._totals.copy().items() if totals.calls}
 
     @property
     def threads(self) -> Mapping[int, str]:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from calculators.http_payload import refusal_in
 from graph_runtime import CalculatorGraph, GraphError, Plan, StatusCode
@@ -40,7 +40,7 @@ class Recorder:
     def __init__(self, plan: Plan, clock: Clock) -> None:
         self._plan = plan
         self._clock = clock
-        self._runs: deque[RunReport] = deque(maxlen=KEPT_RUNS)
+        self._runs: deque[_Ended] = deque(maxlen=KEPT_RUNS)
         self._totals: dict[str, Totals] = {}
         self._live: dict[Recording, None] = {}
         self._recorded = 0
@@ -59,7 +59,8 @@ class Recorder:
 
     def begin(self, graph: CalculatorGraph, request: RunRequest) -> Recording:
         """Record the run that a graph is about to begin; whoever asks calls ``end`` when it is over."""
-        recording = Recording(graph, graph.tracer or graph.enable_tracing(KEPT_CALLS), request, time.perf_counter_ns())
+        # A tracer that the graph's own text asks for may keep any number of calls, and nobody can ask for it here.
+        recording = Recording(graph, graph.enable_tracing(KEPT_CALLS), request, time.perf_counter_ns())
         with self._lock:
             self._live[recording] = None
         return recording
@@ -68,24 +69,16 @@ class Recorder:
         """Keep what a run did that has just ended."""
         tracer = recording.tracer
         duration_ns = time.perf_counter_ns() - recording.start_ns
-        calls, totals = tracer.last_calls, tracer.totals
+        began_s = self._clock.time() - duration_ns / 1e9
+        totals = tracer.totals
         with self._lock:
             del self._live[recording]
             self._recorded += 1
             for node, each in totals.items():
                 self._totals.setdefault(node, Totals()).add(each)
+            api = recording.request.origin.api
             self._runs.append(
-                RunReport(
-                    number=self._recorded,
-                    api=recording.request.origin.api,
-                    outcome=_outcome(error),
-                    began_s=self._clock.time() - duration_ns / 1e9,
-                    start_ns=recording.start_ns,
-                    duration_ns=duration_ns,
-                    calls=calls[-KEPT_CALLS:],
-                    left_out=max(0, tracer.noted - KEPT_CALLS),
-                    threads=tracer.threads,
-                )
+                _Ended(self._recorded, api, _outcome(error), began_s, recording.start_ns, duration_ns, tracer)
             )
 
     def report(self) -> GraphReport:
@@ -95,13 +88,14 @@ class Recorder:
         with self._lock:
             for name, totals in self._totals.items():
                 nodes[name].totals.add(totals)
-            runs, recorded, live = tuple(self._runs), self._recorded, tuple(self._live)
+            ended, recorded, live = tuple(self._runs), self._recorded, tuple(self._live)
             calls = [(each.tracer.totals, each.tracer.last_calls) for each in live]
         for (totals_of, last_calls), recording in zip(calls, live, strict=True):
             for name, totals in totals_of.items():
                 nodes[name].totals.add(totals)
             for call in last_calls:
-                nodes[call.node].progress = call.phase if call.is_moment else None
+                if call.node in nodes:  # calculators tell of steps under any name
+                    nodes[call.node].progress = call.phase if call.is_moment else None
             for seen in recording.graph.snapshot().nodes:
                 nodes[seen.name].see(seen)
         now = time.perf_counter_ns()
@@ -109,7 +103,7 @@ class Recorder:
         return GraphReport(
             nodes=tuple(node.report() for node in nodes.values()),
             ages_s=tuple((now - recording.start_ns) / 1e9 for recording in live),
-            runs=runs,
+            runs=tuple(run.report() for run in ended),
             recorded=recorded,
             always_recorded=not self._plan.nonblocking,
             max_queue_size=None if limit == UNLIMITED else limit,
@@ -124,6 +118,32 @@ class Recording:
     tracer: Tracer
     request: RunRequest
     start_ns: int
+
+
+class _Ended(NamedTuple):
+    """A run that has ended, as it is kept: what a report says of it is worked out when somebody looks."""
+
+    number: int
+    api: str
+    outcome: Outcome
+    began_s: float
+    start_ns: int
+    duration_ns: int
+    tracer: Tracer
+
+    def report(self) -> RunReport:
+        calls = self.tracer.last_calls
+        return RunReport(
+            number=self.number,
+            api=self.api,
+            outcome=self.outcome,
+            began_s=self.began_s,
+            start_ns=self.start_ns,
+            duration_ns=self.duration_ns,
+            calls=calls,
+            left_out=max(0, self.tracer.noted - len(calls)),
+            threads=self.tracer.threads,
+        )
 
 
 class _Node:

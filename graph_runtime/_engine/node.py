@@ -279,7 +279,10 @@ class NodeState:
         self.run.node_closed(self)
 
     def _traced(self, phase: str, method: Callable[[CalculatorContext], Any]) -> Callable[[CalculatorContext], Any]:
-        return method if self.run.tracer is None else self.run.tracer.wrap(self.plan.name, phase, method)
+        if self.run.tracer is None:
+            return method
+        is_async = phase == "process" and self.plan.is_async
+        return self.run.tracer.wrap(self.plan.name, phase, method, is_async=is_async)
 
     def release(self) -> None:
         """The run is over: let go of everything that points back to it."""

@@ -55,7 +55,10 @@ def _titled(label: str, subgraph: str) -> str:
 
 
 def _text(*lines: str) -> str:
-    """Lines as a quoted text, never an empty one. All but letters, digits and a few signs become entity codes: names may be anything."""
+    """Lines as a quoted text, never an empty one, which Mermaid refuses.
+
+    All but letters, digits and a few signs become entity codes: names may be anything.
+    """
     text = "<br/>".join("".join(map(_character, line)) for line in lines)
     return f'"{text or " "}"'
 

@@ -175,7 +175,7 @@ class _Reader:
         return self.boxes[id(use)].id
 
     def _short(self, name: str, box: str | None) -> str:
-        """A name without what its box has put before it, or one around it: a stream that comes in, or goes out, has its name there."""
+        """A name without what its box has put before it; what a box around it has, if it comes from there."""
         while box is not None:
             prefix, around = self.prefixes[box]
             if name.startswith(prefix) and name != prefix:

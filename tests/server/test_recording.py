@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from graph_runtime import CalculatorGraph, GraphError, Packet, Plan
 from server.backend import RunRequest
 from server.graph_report import QueueReport
-from server.recording import Recorder
+from server.recording import KEPT_CALLS, Recorder
 from tests.server.conftest import FakeClock
 
 JOIN = """input_stream: "a" input_stream: "b" output_stream: "out" max_queue_size: 7
@@ -54,6 +56,28 @@ def test_a_run_counts_once_whether_it_goes_on_or_has_ended(clock: FakeClock) -> 
     report = recorder.report()
     assert [node.calls for node in report.nodes] == [1, 1]
     assert (report.ages_s, report.recorded, report.runs[0].outcome) == ((), 1, "done")
+
+
+def test_steps_that_are_told_under_the_name_of_no_node_do_no_harm(clock: FakeClock) -> None:
+    plan = Plan(JOIN)
+    recorder = Recorder(plan, clock)
+    recording = recorder.begin(CalculatorGraph(plan), RunRequest("id", {}))
+    recording.tracer.note_step("nobody", 1, 2)
+    assert [node.progress for node in recorder.report().nodes] == [None, None]
+    recorder.end(recording, None)
+    assert [call.phase for call in recorder.report().runs[0].calls] == ["1 of 2"]
+
+
+@pytest.mark.parametrize("capacity", [2, 3 * KEPT_CALLS])
+def test_what_a_graph_says_of_its_own_trace_changes_nothing(clock: FakeClock, capacity: int) -> None:
+    plan = Plan(JOIN + f"profiler_config {{ trace_enabled: true trace_log_capacity: {capacity} }}")
+    recorder = Recorder(plan, clock)
+    recording = recorder.begin(CalculatorGraph(plan), RunRequest("id", {}))
+    for step in range(KEPT_CALLS + 5):
+        recording.tracer.note_step("b", step, step)
+    recorder.end(recording, None)
+    (run,) = recorder.report().runs
+    assert (len(run.calls), run.left_out) == (KEPT_CALLS, 5)
 
 
 def test_a_run_that_never_began_is_told_as_failed(clock: FakeClock) -> None:
