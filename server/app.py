@@ -18,7 +18,7 @@ from server.clock import Clock, SystemClock
 from server.config_routes import CONFIG_ROUTES
 from server.departures import departures
 from server.drain import Drain
-from server.graph_routes import GRAPH_ROUTES, show_graph, show_graphs
+from server.graph_routes import GRAPH_ROUTES, lead_to_graphs, show_graph, show_graphs
 from server.health_routes import live, ready
 from server.image_routes import send_image
 from server.image_store import ImageStore
@@ -108,7 +108,17 @@ async def access(app: web.Application) -> AsyncIterator[None]:
     app[ACCESS] = Access(
         app[SETTINGS],
         key,
-        (show_page, show_graphs, show_graph, lead_to_page, send_web_file, live, ready, openapi.show_openapi),
+        (
+            show_page,
+            show_graphs,
+            show_graph,
+            lead_to_graphs,
+            lead_to_page,
+            send_web_file,
+            live,
+            ready,
+            openapi.show_openapi,
+        ),
     )
     yield
 

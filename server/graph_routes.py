@@ -36,6 +36,8 @@ SHOWN_CALLS: Final = 200
 """Calls of one run in a snapshot; a trace has all that are kept."""
 _PROBLEM: Final = re.compile(r'^(\S+:\d+:\d+): node "(.*?)": (.*)$', re.M)
 _NAME: Final = "/graphs/{model:.+}"
+_BELOW: Final = ("graph.json", "graph.svg", "snapshot", "trace")
+"""What a graph has below its page."""
 _PAGE_HEADERS: Final = {**PAGE_HEADERS, "Cache-Control": "no-store"}
 _SVG_HEADERS: Final = {
     # Opened by itself it has its own style, and nothing else.
@@ -45,6 +47,12 @@ _SVG_HEADERS: Final = {
 }
 
 
+def graph_address(name: str) -> str:
+    """The page of a graph, from the root of the application on; with a slash at its end where it would be another graph's trace."""
+    slash = "/" if name.rpartition("/")[2] in _BELOW else ""
+    return f"graphs/{quote(name, errors='replace')}{slash}"
+
+
 async def show_graphs(request: web.Request) -> web.StreamResponse:
     """GET /graphs: the page with all graphs."""
     return web.Response(
@@ -52,9 +60,14 @@ async def show_graphs(request: web.Request) -> web.StreamResponse:
     )
 
 
+async def lead_to_graphs(request: web.Request) -> web.StreamResponse:
+    """GET /graphs/: the page with all graphs is at /graphs."""
+    return web.Response(status=308, headers={"Location": "../graphs"})
+
+
 async def show_graph(request: web.Request) -> web.StreamResponse:
-    """GET /graphs/NAME: the page of one; the name may hold slashes."""
-    name = request.match_info["model"]
+    """GET /graphs/NAME and /graphs/NAME/: the page of one; the name may hold slashes."""
+    name = request.match_info["model"].removesuffix("/")
     if not request.app[ACCESS].key_needed:
         request.app[SERVABLES].find(name)
     text = _template("graph.html").substitute(
@@ -141,10 +154,11 @@ async def send_trace(request: web.Request) -> web.StreamResponse:
 
 GRAPH_ROUTES: Final = (
     web.get("/graphs", show_graphs),
-    web.get(f"{_NAME}/graph.json", send_structure),
-    web.get(f"{_NAME}/graph.svg", send_picture),
-    web.get(f"{_NAME}/snapshot", send_snapshot),
-    web.get(f"{_NAME}/trace", send_trace),
+    web.get("/graphs/", lead_to_graphs),
+    *(
+        web.get(f"{_NAME}/{what}", send)
+        for what, send in zip(_BELOW, (send_structure, send_picture, send_snapshot, send_trace), strict=True)
+    ),
     web.get(_NAME, show_graph),
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import quote
 
 from aiohttp import web
 
@@ -14,6 +13,7 @@ from server.arrival import asked_timeout_s
 from server.backend import Origin, RunRequest
 from server.departures import cancel_when_client_leaves
 from server.errors import json_response
+from server.graph_routes import graph_address
 from server.interface import http_gap, http_ports
 from server.keys import ADMISSION, CLOCK, METRICS, MODEL, REQUEST_ID, SERVABLES, SETTINGS
 from server.metrics import counted_rejections
@@ -109,7 +109,7 @@ def _model(servables: Servables, servable: Servable, name: str) -> dict[str, Any
 
 def _details(servable: Servable) -> dict[str, Any]:
     """What pages need to know, beyond what OpenAI's clients do; addresses are relative to where the application is."""
-    details = {"state": servable.state, "graph": f"graphs/{quote(servable.name, errors='replace')}"}
+    details = {"state": servable.state, "graph": graph_address(servable.name)}
     handle = servable.handle
     if handle is None:
         return {**details, "makes_images": None}

@@ -8,10 +8,10 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
-from urllib.parse import quote
 
 from aiohttp import web
 
+from server.graph_routes import graph_address
 from server.interface import http_gap
 from server.keys import ACCESS, SERVABLES
 from server.servables import Servable, Servables
@@ -88,7 +88,7 @@ def _row(servables: Servables, servable: Servable) -> str:
     gap = None if servable.handle is None else http_gap(servable.handle.interface)
     texts += [None if gap is None else f"The graph {gap}."]
     reason = "".join(f"<pre>{escape(text)}</pre>" for text in texts if text is not None)
-    graph = escape(f"graphs/{quote(servable.name, errors='replace')}")
+    graph = escape(graph_address(servable.name))
     return (
         f'<tr><th scope="row"><a href="{graph}">{escape(servable.name)}</a></th><td>{servable.state.lower()}{reason}</td>'
         f"<td>{running} running, {waiting} waiting</td></tr>"

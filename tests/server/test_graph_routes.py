@@ -255,7 +255,13 @@ async def test_the_pages_are_open_and_what_they_show_needs_the_key(serve: Serve,
 
 
 @pytest.mark.parametrize(
-    ("path", "root"), [("/graphs/model", "../"), ("/graphs/org/model", "../../"), ("/graphs/org%2Fmodel", "../")]
+    ("path", "root"),
+    [
+        ("/graphs/model", "../"),
+        ("/graphs/model/", "../../"),
+        ("/graphs/org/model", "../../"),
+        ("/graphs/org%2Fmodel", "../"),
+    ],
 )
 @pytest.mark.parametrize("prefix", ["", "/below/graphs/here"])
 async def test_a_page_finds_its_files_wherever_it_is(
@@ -272,6 +278,31 @@ async def test_a_page_finds_its_files_wherever_it_is(
     text = await (await client.get(f"{prefix}{path}")).text()
     assert f'src="{root}web/graph.js"' in text
     assert f'href="{root}web/style.css"' in text
+
+
+async def test_the_list_of_graphs_is_found_with_a_slash_too(serve: Serve) -> None:
+    client = await serve(api_key="secret")
+    response = await client.get("/graphs/")
+    assert (response.status, response.url.path) == (200, "/graphs")
+    assert 'src="web/graphs.js"' in await response.text()
+
+
+async def test_a_graph_whose_name_ends_as_addresses_of_graphs_do_has_a_page(serve: Serve, models: Models) -> None:
+    models.add("org", "HttpEcho")
+    names = [f"org/{end}" for end in ("trace", "snapshot", "graph.svg", "graph.json")]
+    for name in names:
+        models.add(name, "HttpEcho")
+    client = await serve()
+    listed = (await (await client.get("/v3/models")).json())["data"]
+    addresses = {model["id"]: model["graph_runtime"]["graph"] for model in listed}
+    assert addresses["org"] == "graphs/org"
+    front = await (await client.get("/")).text()
+    for name in names:
+        text = await (await client.get("/" + addresses[name])).text()
+        assert f'<main data-graph="{name}">' in text
+        assert f'href="{addresses[name]}"' in front
+        assert (await snapshot(client, name))["name"] == name
+    assert (await snapshot(client, "org"))["name"] == "org"
 
 
 async def test_names_cannot_leave_their_place_in_the_page(serve: Serve, models: Models) -> None:

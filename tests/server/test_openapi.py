@@ -17,6 +17,7 @@ from calculators.image_gen.request_fields import FIELDS
 from calculators.image_gen.request_schema import edits_schema, generations_schema
 from server.app import build_app
 from server.config_routes import refuse_method
+from server.graph_routes import lead_to_graphs
 from server.openai_routes import refuse_empty_id
 from server.openapi import ERRORS, OPERATIONS, PARAMETERS, openapi_document
 from server.page import lead_to_page
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from tests.server.conftest import Client, Models, Serve
 
 DOCUMENT = openapi_document(key_needed=True)
-ONLY_REFUSE = (refuse_empty_id, refuse_method, lead_to_page)
-"""Handlers of routes that nobody can use, or that only lead to the page."""
+ONLY_REFUSE = (refuse_empty_id, refuse_method, lead_to_page, lead_to_graphs)
+"""Handlers of routes that nobody can use, or that only lead to a page."""
 ONE_OF_EACH_TYPE = list({id(kind): name for name, kind in FIELDS.items()}.values())
 
 
