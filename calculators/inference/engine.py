@@ -14,7 +14,7 @@ from calculators.image_gen.plugin_config import parse_plugin_config
 from calculators.inference.arrays import Array
 from calculators.inference.errors import InferenceCancelledError, InferenceFailedError
 from calculators.inference.model_load import ModelLoad
-from calculators.inference.tensors import PRECISIONS, Signature, TensorInfo
+from calculators.inference.tensors import Signature, TensorInfo, lacking_arrays
 from calculators.load_error import LoadError
 from calculators.openvino_errors import readable
 
@@ -53,13 +53,9 @@ class Engine:
             ) from error
         self.requests = count
         self.signature = Signature(tuple(map(_info, compiled.inputs)), tuple(map(_info, compiled.outputs)))
-        for side, tensors in (("input", self.signature.inputs), ("output", self.signature.outputs)):
-            for each in tensors:
-                if each.precision not in PRECISIONS:
-                    raise LoadError(
-                        f'the {side} "{each.name}" has the precision {each.precision}, for which there are no arrays; '
-                        f"possible are {', '.join(PRECISIONS)}"
-                    )
+        lacking = lacking_arrays(self.signature)
+        if lacking is not None:
+            raise LoadError(lacking)
         self._lock = threading.Lock()
         self._cancelled = [0] * count
         self._running = [0] * count
@@ -139,9 +135,9 @@ def _with_batch(port: Any, batch: str) -> Any:
 
 def _info(port: Any) -> TensorInfo:
     shape = port.get_partial_shape()
-    names = (*sorted(port.get_names()), _friendly_name(port))
+    names = tuple(sorted(port.get_names())) or (_friendly_name(port),)
     sides = None if shape.rank.is_dynamic else tuple(map(_side, shape))
-    return TensorInfo(tuple(dict.fromkeys(names)), port.get_element_type().get_type_name(), sides)
+    return TensorInfo(names, port.get_element_type().get_type_name(), sides)
 
 
 def _friendly_name(port: Any) -> str:

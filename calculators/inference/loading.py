@@ -15,7 +15,7 @@ from calculators.inference.process_session import ProcessSession, SessionSupervi
 from calculators.inference.session import Session, ThreadSession, load_engine
 from calculators.inference.session_calculator import SERVICE, SESSION
 from calculators.inference.session_pool import SessionPool
-from calculators.inference.tensors import Signature, TensorInfo
+from calculators.inference.tensors import Signature, TensorInfo, lacking_arrays
 from calculators.inference.wiring import wire
 from calculators.load_error import LoadError
 from calculators.node_kinds import Loading, Node
@@ -183,7 +183,11 @@ def _read(nodes: Sequence[Node], base_dir: Path, loading: Loading) -> _Read:
             try:
                 _, file = use.config.file_of(use.version)
                 if file.suffix == ".xml":
-                    signatures[use.side_packet] = (use.key[0], read_signature(file))
+                    signature = read_signature(file)
+                    lacking = lacking_arrays(signature)
+                    if lacking is not None:
+                        raise LoadError(lacking)
+                    signatures[use.side_packet] = (use.key[0], signature)
             except LoadError as error:
                 found.problems.append(_load_problem(node, error))
             except (OSError, ValueError) as error:

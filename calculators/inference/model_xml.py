@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
@@ -19,7 +20,7 @@ def read_signature(path: Path) -> Signature:
         OSError: it cannot be read.
     """
     names: dict[tuple[str, str], tuple[str, ...]] = {}  # (layer, port) of an output -> names of its tensor
-    layers: dict[str, str] = {}
+    layers: set[str] = set()
     inputs: list[TensorInfo] = []
     results: list[tuple[str, tuple[str, ...], str, tuple[Dim, ...]]] = []
     sources: dict[str, tuple[str, str]] = {}
@@ -33,29 +34,31 @@ def read_signature(path: Path) -> Signature:
                 continue
             if element.tag == "layer":
                 layer, kind = element.attrib["id"], element.attrib["type"]
-                layers[layer] = element.attrib["name"]
-                for port in element.findall("output/port"):
-                    names[layer, port.attrib["id"]] = _split(port.attrib.get("names", ""))
+                layers.add(layer)
+                ports = element.findall("output/port")
+                for position, port in enumerate(ports):
+                    own = element.attrib["name"] + (
+                        f":{position}" if len(ports) > 1 else ""
+                    )  # as OpenVINO names it then
+                    names[layer, port.attrib["id"]] = _names(port.attrib.get("names", "")) or (own,)
                 if kind == "Parameter":
                     inputs.append(_input(element))
                 elif kind == "Result":
                     port = element.find("input/port")
                     precision = "" if port is None else port.attrib.get("precision", "")
-                    given = _split(element.attrib.get("output_names", ""))
+                    given = _names(element.attrib.get("output_names", ""))
                     results.append((layer, given, _precision(precision), () if port is None else _dims(port)))
                 element.clear()
             elif element.tag == "edge":
                 sources[element.attrib["to-layer"]] = (element.attrib["from-layer"], element.attrib["from-port"])
                 element.clear()
+        outputs = [
+            TensorInfo(given or names[sources[layer]], precision, shape) for layer, given, precision, shape in results
+        ]
     except (ElementTree.ParseError, KeyError, ValueError) as error:
         raise ValueError(f"{path.name} is not an OpenVINO model: {error}") from None
     if not layers:
         raise ValueError(f"{path.name} is not an OpenVINO model: it has no layers")
-    outputs = []
-    for layer, given, precision, shape in results:
-        source = sources.get(layer, ("", ""))
-        found = (*sorted(given or names.get(source, ())), layers.get(source[0], ""))
-        outputs.append(TensorInfo(tuple(dict.fromkeys(filter(None, found))) or (layers[layer],), precision, shape))
     return Signature(tuple(inputs), tuple(outputs))
 
 
@@ -63,10 +66,10 @@ def _input(element: ElementTree.Element) -> TensorInfo:
     data, port = element.find("data"), element.find("output/port")
     if data is None or port is None:
         raise ValueError(f"the input {element.attrib['name']} has no data")
-    names = (*sorted(_split(port.attrib.get("names", ""))), element.attrib["name"])
+    names = _names(port.attrib.get("names", "")) or (element.attrib["name"],)
     text = data.attrib.get("shape", "")
     shape = None if text.strip() == "..." else tuple(map(_side, _split(text)))
-    return TensorInfo(tuple(dict.fromkeys(names)), data.attrib["element_type"], shape)
+    return TensorInfo(names, data.attrib["element_type"], shape)
 
 
 def _dims(port: ElementTree.Element) -> tuple[Dim, ...]:
@@ -83,6 +86,11 @@ def _side(text: str) -> Dim:
 
 def _precision(port: str) -> str:
     return _PRECISIONS.get(port, port.lower())
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names of a tensor, as OpenVINO writes them: between commas; a comma in a name has a backslash before it."""
+    return tuple(sorted(name.replace("\\,", ",") for name in re.split(r"(?<!\\),", text) if name))
 
 
 def _split(text: str) -> tuple[str, ...]:

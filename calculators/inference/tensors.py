@@ -31,7 +31,8 @@ class TensorInfo:
     """An input or an output of a model.
 
     Attributes:
-        names: all its names; the first is the one to show.
+        names: all its names; the first is the one to show. Where it has none, the name of its layer: a layer may have the name of
+            another layer's tensor, so that it counts for nothing else.
         precision: OpenVINO's name of it.
         shape: its sides; None where even their number is open.
     """
@@ -102,6 +103,18 @@ class Signature:
         return cls(
             tuple(map(TensorInfo.from_json, values["inputs"])), tuple(map(TensorInfo.from_json, values["outputs"]))
         )
+
+
+def lacking_arrays(signature: Signature) -> str | None:
+    """Why a model's tensors cannot be arrays; None if they can."""
+    for side, tensors in (("input", signature.inputs), ("output", signature.outputs)):
+        for each in tensors:
+            if each.precision not in PRECISIONS:
+                return (
+                    f'the {side} "{each.name}" has the precision {each.precision}, for which there are no arrays; '
+                    f"possible are {', '.join(PRECISIONS)}"
+                )
+    return None
 
 
 def position(name: str, tensors: Sequence[TensorInfo]) -> int | None:

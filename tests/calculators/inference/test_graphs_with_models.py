@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -195,6 +196,16 @@ def test_a_session_that_cannot_be_is_told_with_its_place(folder: Path, session: 
     (found,) = problems(graph('input_stream: "B:given" output_stream: "A:out"', session=session, ends=ONE), folder)
     assert found.startswith("g:")
     assert expected in found
+
+
+@pytest.mark.model
+def test_a_precision_without_arrays_is_told_without_openvino(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "dummy", tmp_path / "dummy")
+    file = tmp_path / "dummy" / "1" / "dummy.xml"
+    file.write_text(file.read_text().replace('element_type="f32"', 'element_type="bf16"').replace("FP32", "BF16"))
+    (tmp_path / "subconfig.json").write_text('{"model_config_list": [{"config": {"name": "dummy"}}]}')
+    (found,) = problems(graph('input_stream: "B:given" output_stream: "A:out"', ends=ONE), tmp_path)
+    assert 'the input "b" has the precision bf16, for which there are no arrays' in found
 
 
 @pytest.mark.parametrize(
