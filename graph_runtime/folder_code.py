@@ -29,6 +29,7 @@ from graph_runtime.errors import GraphError, GraphFileNotFoundError, Problem, St
 
 CALCULATORS_FILE: Final = "calculators.py"
 _PREFIX: Final = "_graph_folder_"
+_CALLS_SHOWN: Final = 10
 
 _numbers = itertools.count(1)
 _folders: dict[str, FolderCode] = {}
@@ -101,7 +102,9 @@ class FolderCode:
             raise_as = _at(raise_as, calls[-1][0])
             calls = calls[:-1]
         if calls:
-            where = ", ".join(f"{Path(place).name} in {name}" for place, name in reversed(calls))
+            shown = [f"{Path(place).name} in {name}" for place, name in calls[: -_CALLS_SHOWN - 1 : -1]]
+            more = [f"and {len(calls) - len(shown)} more"] if len(calls) > len(shown) else []
+            where = ", ".join(shown + more)
             raise_as = Problem(raise_as.message, raise_as.code, raise_as.place, hint=f"called from {where}")
         try:
             raise_problems("", [raise_as])
@@ -110,6 +113,8 @@ class FolderCode:
 
     def _words(self, error: BaseException) -> str:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
+        if isinstance(error, ImportError) and error.path is not None:
+            text = text.replace(f" ({error.path})", "")  # where packages are installed is nothing for clients
         text = text.replace(f"{self._name}.", "").replace(self._name, self.folder.name)
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

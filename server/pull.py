@@ -318,7 +318,8 @@ def _fill(wanted: Pull, listing: Listing, state: State | None) -> str:
 def _files_of_model(listing: Listing) -> dict[str, HubFile]:
     """Path -> file: all that is fetched of a repository.
 
-    Left out are hidden files, a graph (this server writes its own), and the weights that components have in other formats.
+    Left out are hidden files, a graph (this server writes its own), the weights that components have in other formats, and Python
+    files: with ``allow_python_nodes`` a ``calculators.py`` would be run, which nobody here has read.
 
     Raises:
         HubError: there is no image model.
@@ -331,7 +332,8 @@ def _files_of_model(listing: Listing) -> dict[str, HubFile]:
         )
     hidden = {path for path in found if any(part.startswith(".") for part in PurePosixPath(path).parts)}
     others = {path for path in found.keys() - hidden if _is_other_format(PurePosixPath(path), found.keys())}
-    return {path: file for path, file in found.items() if path not in hidden | others | {GRAPH_FILE, STATE_FILE}}
+    code = {path for path in found if path.endswith(".py")}
+    return {path: file for path, file in found.items() if path not in hidden | others | code | {GRAPH_FILE, STATE_FILE}}
 
 
 def _is_other_format(path: PurePosixPath, present: Container[str]) -> bool:

@@ -203,6 +203,12 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         ("import broken", "broken.py:1:2: SyntaxError: '(' was never closed; called from calculators.py:1 in the file"),
         ("import missing_module", "calculators.py:1: ModuleNotFoundError: No module named 'missing_module'"),
         ("from . import nothing", "calculators.py:1: ImportError: cannot import name 'nothing' from 'FOLDER' (unknown location)"),
+        ("from json import nothing", "calculators.py:1: ImportError: cannot import name 'nothing' from 'json'"),
+        (
+            "def down(n):\n    return down(n - 1) if n else 1 / 0\n\ndown(50)\n",
+            "calculators.py:2: ZeroDivisionError: division by zero; called from "
+            + "calculators.py:2 in down, " * 10 + "and 41 more",
+        ),
         ("import sys\nsys.exit('bye')", "calculators.py:2: SystemExit: bye"),
         (
             "from graph_runtime import register_calculator\n\n@register_calculator\nclass No: pass\n",

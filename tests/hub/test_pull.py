@@ -103,10 +103,11 @@ def test_a_branch_or_a_commit_can_be_asked_for(hub: Hub, repository: Repository,
     assert hub.calls == calls, "a commit that is here already needs no look at the hub"
 
 
-def test_weights_of_other_formats_hidden_files_and_graphs_are_not_fetched(
+def test_weights_of_other_formats_hidden_files_graphs_and_code_are_not_fetched(
     hub: Hub, repository: Repository, models: Path
 ) -> None:
     others = {
+        "calculators.py": b"x", "unet/helper.py": b"x",
         ".gitattributes": b"x", ".cache/y": b"x", "graph.pbtxt": b"x", "v1-5-pruned.ckpt": b"x", "flux1.safetensors": b"x",
         "unet/diffusion_pytorch_model.bin": b"x", "unet/diffusion_pytorch_model.safetensors": b"x",
         "safety_checker/model.safetensors": b"x",
