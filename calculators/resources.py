@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from calculators.node_kinds import NODE_KINDS, LaneKind, Loaded, Loader, Loading, Node
 from calculators.statistics import ImageStatistics
 from graph_runtime._pb.mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+from graph_runtime.arguments import wrong_type
 from graph_runtime.config import GraphSource
 from graph_runtime.errors import Problem, StatusCode, raise_problems
 from graph_runtime.graph import CalculatorGraph
@@ -119,9 +120,12 @@ def load_resources(
         sessions: where graphs that use the same OpenVINO model share it; None for none.
 
     Raises:
+        TypeError: ``config`` is a path or a text.
         ValueError: ``lane`` or ``lanes`` is none of these, or ``base_dir`` is missing.
         GraphError: a node's options are wrong or its model cannot be loaded; ``problems`` lists all of them.
     """
+    if isinstance(config, str | os.PathLike):
+        raise wrong_type("load_resources() takes a Plan (of a file: Plan(Path(...)))", config)
     if lane not in ("process", "thread"):
         raise ValueError(f'lane is "process" or "thread", not {lane!r}')
     if lanes < 1:

@@ -217,6 +217,12 @@ def test_nodes_need_names_of_their_own_and_options() -> None:
     ]
 
 
+@pytest.mark.parametrize("path", ["graph.pbtxt", Path("graph.pbtxt")])
+def test_a_path_in_the_place_of_a_graph_is_refused_with_what_to_write(path: Any) -> None:
+    with pytest.raises(TypeError, match=r"load_resources\(\) takes a Plan \(of a file: Plan\(Path\(...\)\)\), not "):
+        load_resources(path)
+
+
 def test_the_kind_of_lane_is_checked() -> None:
     with pytest.raises(ValueError, match='lane is "process" or "thread"'):
         load_resources(CalculatorGraphConfig(), "/", lane="procces")  # type: ignore[arg-type]  # that is the point
