@@ -16,6 +16,9 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHAPES = EXAMPLES / "models" / "shapes"
 PYTHON_NODES = EXAMPLES / "python_nodes"
+OPENVINO_MODELS = EXAMPLES / "openvino_models"
+SERVED = ("add", "both_sides", "dummy", "my/two", "pass", "picture", "shapes", "side", "sum_of_two", "words")
+"""The names of all that ``addresses`` serves."""
 GRAPHS = {
     "pass": """
         input_stream: "OVTENSOR:in" output_stream: "OVTENSOR:out"
@@ -50,13 +53,15 @@ class Addresses(NamedTuple):
 
 @pytest.fixture(scope="session")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
-    """A server with GRAPHS and the model ``shapes``; models load while it answers."""
+    """A server with GRAPHS, the OpenVINO models and their graphs, and the model ``shapes``; models load while it answers."""
     folder = tmp_path_factory.mktemp("models")
     for name, text in GRAPHS.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "graph.pbtxt").write_text(text)
     shutil.copytree(SHAPES, folder / "shapes")
     shutil.copytree(PYTHON_NODES / "words", folder / "words")
+    shutil.copytree(OPENVINO_MODELS / "served", folder, dirs_exist_ok=True)
+    subprocess.run([sys.executable, OPENVINO_MODELS / "make_models.py", folder], check=True)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     flags = ["--rest_port", "0", "--port", str(port), "--models", str(folder), "--load_wait_s", "60"]

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.clients.conftest import SERVED
+
 httpclient = pytest.importorskip("tritonclient.http", reason="nox -s clients installs it")
 from tritonclient.utils import InferenceServerException  # noqa: E402  # only where tritonclient is installed
 
@@ -49,7 +51,7 @@ def test_the_server_and_its_models_say_how_they_are(client: Any) -> None:
     assert client.is_server_ready()
     assert not client.is_model_ready("nothing")
     assert {each["name"]: each["state"] for each in client.get_model_repository_index()} == dict.fromkeys(
-        ("my/two", "pass", "picture", "shapes", "side", "words"), "READY"
+        SERVED, "READY"
     )
     assert client.get_model_metadata("shapes", "1")["inputs"] == [{"name": "input", "datatype": "BYTES", "shape": [1]}]
 

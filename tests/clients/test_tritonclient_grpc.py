@@ -21,6 +21,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from PIL import Image
 
 from server import _pb
+from tests.clients.conftest import SERVED
 
 _WHERE = "nox -s clients installs it"
 grpcclient = pytest.importorskip("tritonclient.grpc", reason=_WHERE)
@@ -99,7 +100,7 @@ def test_the_server_and_its_models_say_how_they_are(client: Any) -> None:
     with pytest.raises(InferenceServerException, match="NOT_FOUND"):
         client.is_model_ready("nothing")
     assert {each.name: each.state for each in client.get_model_repository_index().models} == dict.fromkeys(
-        ("my/two", "pass", "picture", "shapes", "side", "words"), "READY"
+        SERVED, "READY"
     )
     (described,) = client.get_model_metadata("shapes", "1").inputs
     assert (described.name, described.datatype, [*described.shape]) == ("input", "BYTES", [1])
@@ -181,6 +182,30 @@ def test_a_stream_takes_inputs_one_by_one_and_tells_what_is_wrong(client: Any) -
         assert "This stream is for the model 'my/two'" in stream.error()
         stream.send("my/two", tensor("a", floats(3), "FP32"), tensor("b", floats(4), "FP32"), **at(9))
         assert [stream.result().get_response().id for _ in range(2)] == ["9", "9"]
+
+
+def test_two_openvino_models_in_one_graph_as_the_client_of_the_reference_asks_them(client: Any) -> None:
+    row = np.arange(10, dtype=np.float32).reshape(1, 10)
+    described = client.get_model_metadata("sum_of_two")
+    assert [(each.name, each.datatype, [*each.shape]) for each in (*described.inputs, *described.outputs)] == [
+        ("first", "FP32", [1, 10]),
+        ("second", "FP32", [1, 10]),
+        ("sum", "FP32", [1, 10]),
+    ]
+    result = client.infer("sum_of_two", [tensor("first", row, "FP32"), tensor("second", row, "FP32")])
+    np.testing.assert_array_equal(result.as_numpy("sum"), 2 * row + 1)
+    with pytest.raises(InferenceServerException, match=r"takes FP32 \[1,10\], and got FP32 \[1,9\]") as refused:
+        client.infer("dummy", [tensor("b", row[:, 1:], "FP32")])
+    assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_a_stream_of_inferences_keeps_their_order(client: Any) -> None:
+    with Stream(client) as stream:
+        for number in range(50):
+            stream.send("dummy", tensor("b", np.full((1, 10), number, np.float32), "FP32"), request_id=str(number))
+        for number in range(50):
+            result = stream.result()
+            assert (result.get_response().id, result.as_numpy("a")[0, 0]) == (str(number), number + 1)
 
 
 def test_a_stream_for_a_model_that_is_not_there_ends_with_its_status(client: Any) -> None:
