@@ -50,4 +50,5 @@ class PyTensorOvTensorConverterCalculator(Calculator):
         array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] = cc.inputs[OV].value
         if datatype_of(array.dtype) is None:
             raise ValueError(f"an array of {array.dtype} has no datatype that a Python node knows")
-        cc.outputs[PY].add(Tensor(self._name, np.ascontiguousarray(array)))
+        native = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+        cc.outputs[PY].add(Tensor(self._name, native))

@@ -497,16 +497,26 @@ CONVERT = """
 """
 
 
-def test_arrays_become_tensors_of_python_nodes_and_again_arrays() -> None:
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        np.arange(6, dtype=np.float32)[::2],
+        np.array(5, np.float32),
+        np.zeros((0, 3), np.float32),
+        np.arange(3, dtype=">f4"),
+    ],
+    ids=["turned", "with gaps", "without dimensions", "empty", "big endian"],
+)
+def test_arrays_become_tensors_of_python_nodes_and_again_arrays(array: Any) -> None:
     graph = CalculatorGraph(Plan(CONVERT))
     got: dict[str, Any] = {}
     for name in ("py", "out"):
         graph.observe_output_stream(name, lambda name, packet: got.update({name: packet.value}))
     graph.start_run()
-    array = np.arange(6, dtype=np.float32).reshape(2, 3).T
     graph.add_packet_to_input_stream("in", Packet(array).at(0))
     graph.close()
-    assert (got["py"].name, got["py"].shape, got["py"].datatype) == ("named", (3, 2), "FP32")
+    assert (got["py"].name, got["py"].shape, got["py"].datatype) == ("named", array.shape, "FP32")
     assert type(got["out"]) is np.ndarray
     np.testing.assert_array_equal(got["out"], array)
 
