@@ -26,7 +26,15 @@ from graph_runtime.errors import GraphError, StatusCode
 from graph_runtime.graph import CalculatorGraph, GraphInputStreamAddMode
 from graph_runtime.packet import Packet
 from graph_runtime.plan import Plan
-from graph_runtime.sync import CANCEL_GRACE_S, Outcome, checked, first_packets, known_output, warn_of_hanging
+from graph_runtime.sync import (
+    CANCEL_GRACE_S,
+    Outcome,
+    checked,
+    close_graph_inputs,
+    first_packets,
+    known_output,
+    warn_of_hanging,
+)
 
 
 class AsyncRun:
@@ -254,6 +262,8 @@ async def run(
 ) -> dict[str, list[Packet]]:
     """Run a graph once: one packet for each input, and all that comes out. A cancelled task cancels the run.
 
+    Sources run until they stop by themselves.
+
     Args:
         graph: what to run.
         inputs: graph input -> a packet, or a value; what has no timestamp gets 0.
@@ -271,6 +281,6 @@ async def run(
     async with running(graph, side_packets, outputs=names) as started:
         for stream, packet in given:
             await started.add(stream, packet)
-        started.close_inputs()
+        close_graph_inputs(graph)
         await started.wait_until_done()
     return {name: list(packets) for name, packets in started._packets.items()}

@@ -201,7 +201,7 @@ def run(
     *,
     outputs: Iterable[str] | None = None,
 ) -> dict[str, list[Packet]]:
-    """Run a graph once: one packet for each input, and all that comes out.
+    """Run a graph once: one packet for each input, and all that comes out. Sources run until they stop by themselves.
 
     Args:
         graph: what to run.
@@ -226,7 +226,7 @@ def run(
         with _cancelled_by_exceptions(graph, Outcome(graph), CANCEL_GRACE_S):
             for stream, packet in given:
                 graph.add_packet_to_input_stream(stream, packet)
-            graph.close_all_packet_sources()
+            close_graph_inputs(graph)
             # Nobody looks before the end, so that this thread can do the work: to wake another one costs more than a small graph.
             # Not the main thread, because of Ctrl-C.
             is_main = threading.current_thread() is threading.main_thread()
@@ -252,6 +252,12 @@ def _cancelled_by_exceptions(graph: CalculatorGraph, outcome: Outcome, grace_s: 
         finally:  # also where a second Ctrl-C ends the wait
             warn_of_hanging(graph)
         raise
+
+
+def close_graph_inputs(graph: CalculatorGraph) -> None:
+    """End the graph inputs alone: who asks for all that comes out gets all that sources give."""
+    for _, _, name in graph.plan.graph_inputs:
+        graph.close_input_stream(name)
 
 
 def checked(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from graph_runtime import (
+    STOP,
     Calculator,
     CalculatorContext,
     CalculatorContract,
@@ -17,6 +18,7 @@ from graph_runtime import (
     GraphInputStreamAddMode,
     Packet,
     Plan,
+    Stop,
     aio,
 )
 from graph_runtime.registry import register_calculator
@@ -363,6 +365,22 @@ async def test_run_gives_each_input_a_packet_and_returns_what_comes_out() -> Non
         "b_out": [(2, 5)],
     }
     assert await aio.run(Plan(TWO), outputs=["b_out"]) == {"b_out": []}
+
+
+async def test_run_returns_all_that_a_source_gives_until_it_stops() -> None:
+    numbers = iter(range(5000))
+
+    def give(cc: CalculatorContext) -> Stop | None:
+        number = next(numbers, None)
+        if number is None:
+            return STOP
+        cc.outputs[0].add_packet(Packet(number).at(number))
+        return None
+
+    source = """output_stream: "out" input_side_packet: "function"
+        node { calculator: "CallFunction" output_stream: "out" input_side_packet: "FUNCTION:function" }"""
+    answer = await aio.run(Plan(source), side_packets={"function": give})
+    assert [packet.value for packet in answer["out"]] == list(range(5000))
 
 
 async def test_an_output_that_was_not_asked_for_is_named() -> None:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from graph_runtime import CalculatorContext, CalculatorGraph, GraphError, Packet, Plan, StatusCode, run, running
+from graph_runtime import (
+    STOP,
+    CalculatorContext,
+    CalculatorGraph,
+    GraphError,
+    Packet,
+    Plan,
+    StatusCode,
+    Stop,
+    run,
+    running,
+)
 
 TIMEOUT_S = 20.0
 PASS_THROUGH = """input_stream: "in" output_stream: "out"
@@ -20,6 +32,23 @@ node { name: "call" calculator: "CallFunction" input_stream: "in" output_stream:
 TWO = """input_stream: "a" input_stream: "b" output_stream: "a_out" output_stream: "b_out"
 node { calculator: "PassThroughCalculator" input_stream: "a" output_stream: "a_out" }
 node { calculator: "PassThroughCalculator" input_stream: "b" output_stream: "b_out" }"""
+
+SOURCE = """output_stream: "out" input_side_packet: "function"
+node { calculator: "CallFunction" output_stream: "out" input_side_packet: "FUNCTION:function" }"""
+
+
+def count_to(end: int) -> Callable[[CalculatorContext], Stop | None]:
+    """What a source does that gives so many packets: more than it has time for before others close it."""
+    numbers = iter(range(end))
+
+    def give(cc: CalculatorContext) -> Stop | None:
+        number = next(numbers, None)
+        if number is None:
+            return STOP
+        cc.outputs[0].add_packet(Packet(number).at(number))
+        return None
+
+    return give
 
 
 def test_packets_go_in_and_come_out_and_the_end_of_the_block_ends_the_run() -> None:
@@ -189,6 +218,10 @@ def test_run_gives_each_input_a_packet_and_returns_what_comes_out() -> None:
     (packet,) = run(Plan(TWO), {"a": Packet("late").at(7)}, outputs=["a_out"])["a_out"]
     assert (packet.value, packet.timestamp) == ("late", 7)
     assert run(Plan(TWO)) == {"a_out": [], "b_out": []}
+
+
+def test_run_returns_all_that_a_source_gives_until_it_stops() -> None:
+    assert [packet.value for packet in run(Plan(SOURCE), {}, {"function": count_to(5000)})["out"]] == list(range(5000))
 
 
 def test_run_raises_what_failed() -> None:
