@@ -1,6 +1,6 @@
 // The panel of the chosen node: what the graph says of it, and how it does.
 
-import { duration, element } from "./graph-parts.js";
+import { activity, duration, element } from "./graph-parts.js";
 
 const LISTS = {
   input_stream: "Inputs", output_stream: "Outputs", input_side_packet: "Input side packets", output_side_packet: "Output side packets",
@@ -37,7 +37,7 @@ export function showLive(node) {
   if (!node) return;
   const rows = [["Calls", node.calls.toLocaleString("en")]];
   if (node.calls) rows.push(["Mean, last, longest", [node.mean_ms, node.last_ms, node.longest_ms].map(duration).join(", ")]);
-  if (node.running) rows.push(["Now", node.progress ? `running: ${node.progress}` : "running"]);
+  if (node.running) rows.push(["Now", activity(node)]);
   for (const { stream, packets, most } of node.queues) rows.push([`Queue of ${stream}`, `${packets} (at most ${most} in one run)`]);
   for (const reason of node.waits_for) rows.push(["Waits", reason]);
   const text = JSON.stringify(rows);

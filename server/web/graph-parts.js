@@ -22,6 +22,12 @@ export function duration(milliseconds) {
   return `${value.toLocaleString("en", { maximumSignificantDigits: 3 })} ${unit}`;
 }
 
+/** What a node does now, of all runs; "" for nothing. */
+export function activity({ running, progress }) {
+  if (running > 1) return `running in ${running} runs`;
+  return running ? `running${progress ? `: ${progress}` : ""}` : "";
+}
+
 export function count(number, what) {
   return `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 }

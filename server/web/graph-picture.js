@@ -53,7 +53,7 @@ export function showBadges(states) {
     const group = nodes.get(name);
     if (!group) continue;
     const queued = queues.reduce((sum, queue) => sum + queue.packets, 0);
-    badge(group, "running", running ? (progress ?? "running") : "", (box) => [box.x + box.width, box.y]);
+    badge(group, "running", running > 1 ? `${running} running` : running ? (progress ?? "running") : "", (box) => [box.x + box.width, box.y]);
     badge(group, "queued", queued ? `${queued} queued` : "", (box) => [box.x, box.y]);
     badge(group, "mean", mean === null ? "" : duration(mean), (box) => [box.x + box.width, box.y + box.height]);
   }

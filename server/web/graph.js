@@ -1,7 +1,7 @@
 // The page of one graph: its picture, what it does now, and what its last runs did.
 
 import { ask, askJson } from "./server.js";
-import { duration, element, setText, showProblem } from "./graph-parts.js";
+import { activity, duration, element, setText, showProblem } from "./graph-parts.js";
 import { showDetails, showLive } from "./graph-node.js";
 import { choose, showBadges, showPicture } from "./graph-picture.js";
 import { showRuns } from "./graph-runs.js";
@@ -111,7 +111,7 @@ function row({ name: node }) {
 function fill(place, node) {
   if (!node) return;
   const queued = node.queues.reduce((sum, queue) => sum + queue.packets, 0);
-  const now = node.running ? `running${node.progress ? `: ${node.progress}` : ""}` : (node.waits_for[0] ?? "");
+  const now = activity(node) || (node.waits_for[0] ?? "");
   const texts = [
     node.calls.toLocaleString("en"), duration(node.mean_ms), duration(node.last_ms), duration(node.longest_ms), String(queued), now,
   ];

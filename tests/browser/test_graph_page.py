@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Page, expect
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Page, Route, expect
 
-from tests.browser.chromium import Server, assert_accessible, serving
+from server.app import build_app
+from server.settings import Settings
+from tests.browser.chromium import Server, assert_accessible
 from tests.browser.conftest import Open
 from tests.graph_runtime.test_inspect import check_trace
 
@@ -117,6 +120,20 @@ async def test_a_generation_shows_how_far_it_is(server: Server, open_page: Open)
     await expect(page.locator("#run .moment").first).to_be_attached()
 
 
+async def test_a_node_that_works_in_several_runs_says_in_how_many(server: Server, open_page: Open) -> None:
+    page, _ = await open_page(f"{server.url}/graphs/{LOOP}")
+
+    async def three_runs(route: Route) -> None:
+        told = await (await route.fetch()).json()
+        told["nodes"][0].update(running=3, progress="1 of 2")
+        await route.fulfill(json=told)
+
+    await page.route("**/snapshot?*", three_runs)
+    await expect(page.locator("#picture .badge.running")).to_have_text("3 running")
+    await expect(page.get_by_role("cell", name="running in 3 runs")).to_be_visible()
+    await page.unroute_all(behavior="wait")
+
+
 async def test_a_graph_that_failed_shows_why_and_where(server: Server, open_page: Open) -> None:
     page, _ = await open_page(f"{server.url}/graphs/broken")
     await expect(page.get_by_role("alert")).to_contain_text('broken/graph.pbtxt:3:20: node "NoSuchCalculator"')
@@ -146,13 +163,10 @@ async def test_everybody_can_use_the_pages(server: Server, open_page: Open) -> N
     await assert_accessible(page)
 
 
-async def test_the_key_is_asked_for_and_a_server_that_has_gone_is_told(
-    models: Path, open_page: Open, tmp_path: Path
-) -> None:
-    key = tmp_path / "key"
-    key.write_text("secret\n")
-    with serving(models / "flows", tmp_path / "log", "--api_key_file", str(key)) as server:
-        page, visit = await open_page(f"{server.url}/graphs/loop")
+async def test_the_key_is_asked_for_and_a_server_that_has_gone_is_told(models: Path, open_page: Open) -> None:
+    app = build_app(Settings(models=models / "flows", api_key="secret", shutdown_grace_s=0.0))
+    async with TestServer(app) as server:
+        page, visit = await open_page(str(server.make_url("/graphs/loop")))
         visit.expect_trouble("401")
         await page.get_by_role("textbox", name="API key").fill("secret")
         await page.get_by_role("button", name="Use this key").click()
