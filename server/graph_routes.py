@@ -38,12 +38,13 @@ _PROBLEM: Final = re.compile(r'^(\S+:\d+:\d+): node "(.*?)": (.*)$', re.M)
 _NAME: Final = "/graphs/{model:.+}"
 _BELOW: Final = ("graph.json", "graph.svg", "snapshot", "trace")
 """What a graph has below its page."""
-_PAGE_HEADERS: Final = {**PAGE_HEADERS, "Cache-Control": "no-store"}
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+_PAGE_HEADERS: Final = {**PAGE_HEADERS, **_NO_STORE}
 _SVG_HEADERS: Final = {
     # Opened by itself it has its own style, and nothing else.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
+    **_NO_STORE,
 }
 
 
@@ -84,7 +85,9 @@ async def send_structure(request: web.Request) -> web.StreamResponse:
     if handle is not None:
         picture = request.app[BACKEND].picture(handle)
         nodes = [_details(each, node.id) for node, each in zip(picture.drawing.nodes, picture.nodes, strict=True)]
-        return json_response({**body, "version": handle.key, "summary": picture.drawing.summary(), "nodes": nodes})
+        return json_response(
+            {**body, "version": handle.key, "summary": picture.drawing.summary(), "nodes": nodes}, headers=_NO_STORE
+        )
     drawing = await _failed_drawing(servable)
     nodes = [] if drawing is None else [
         {
@@ -93,7 +96,8 @@ async def send_structure(request: web.Request) -> web.StreamResponse:
         for node in drawing.nodes
     ]  # fmt: skip
     return json_response(
-        {**body, "version": 0, "summary": None if drawing is None else drawing.summary(), "nodes": nodes}
+        {**body, "version": 0, "summary": None if drawing is None else drawing.summary(), "nodes": nodes},
+        headers=_NO_STORE,
     )
 
 
@@ -133,9 +137,11 @@ async def send_snapshot(request: web.Request) -> web.StreamResponse:
     }
     handle = servable.handle
     if handle is None:
-        return json_response({**body, "version": 0, "nodes": [], "ages_s": [], "runs": [], "recorded": 0})
+        return json_response(
+            {**body, "version": 0, "nodes": [], "ages_s": [], "runs": [], "recorded": 0}, headers=_NO_STORE
+        )
     report = request.app[BACKEND].report(handle)
-    return json_response({**body, "version": handle.key, **_snapshot(report, handle, after)})
+    return json_response({**body, "version": handle.key, **_snapshot(report, handle, after)}, headers=_NO_STORE)
 
 
 async def send_trace(request: web.Request) -> web.StreamResponse:
@@ -148,7 +154,8 @@ async def send_trace(request: web.Request) -> web.StreamResponse:
     events = [event for run in report.runs for event in (*_span(run), *chrome_events(run.calls, run.number))]
     name = "".join(each if (each.isascii() and each.isalnum()) or each in "-_." else "-" for each in servable.name)
     return json_response(
-        chrome_trace(events, threads), headers={"Content-Disposition": f'attachment; filename="{name}.trace.json"'}
+        chrome_trace(events, threads),
+        headers={**_NO_STORE, "Content-Disposition": f'attachment; filename="{name}.trace.json"'},
     )
 
 

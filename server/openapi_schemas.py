@@ -137,7 +137,18 @@ def schemas() -> dict[str, Schema]:
                 "name": _TEXT, "state": state, "problem": nothing, "summary": nothing,
                 "version": {"type": "integer", "description": "another one for each load; 0 while nothing is loaded"},
                 "nodes": {"type": "array", "items": _object(
-                    {"id": _TEXT, "name": _TEXT, "calculator": _TEXT, "place": nothing, "problems": _TEXTS},
+                    {
+                        "id": _TEXT, "name": _TEXT, "calculator": _TEXT, "place": nothing, "problems": _TEXTS, "executor": _TEXT,
+                        "handler": _TEXT, "max_in_flight": {"type": "integer"},
+                        "options": {"type": "string", "description": "as pbtxt"},
+                        "ports": {"type": "array", "items": _object(
+                            {
+                                "of": {"enum": ["input_stream", "output_stream", "input_side_packet", "output_side_packet"]},
+                                "tag": _TEXT, "name": _TEXT, "type": _TEXT, "optional": {"type": "boolean"},
+                            },
+                            "of tag name type optional",
+                        )},
+                    },
                     "id name calculator place",
                 )},
             },
@@ -148,6 +159,13 @@ def schemas() -> dict[str, Schema]:
                 "name": _TEXT, "state": state, "problem": nothing, "version": {"type": "integer"},
                 "requests": _object({"running": {"type": "integer"}, "waiting": {"type": "integer"}}, "running waiting"),
                 "ages_s": {"type": "array", "items": number, "description": "how long the runs that go on have been going on"},
+                "limits": _object(
+                    {"at_once": {"type": "integer"}, "queue_size": {"type": "integer"}, "timeout_s": number},
+                    "at_once queue_size timeout_s",
+                ),
+                "max_queue_size": {
+                    "type": ["integer", "null"], "description": "packets that an input may hold before the graph takes no more",
+                },
                 "recorded": {"type": "integer", "description": "how many runs were recorded"},
                 "always_recorded": {"type": "boolean", "description": "false where runs are recorded while somebody looks"},
                 "nodes": {"type": "array", "items": _object(

@@ -251,7 +251,8 @@ async def test_the_pages_are_open_and_what_they_show_needs_the_key(serve: Serve,
         assert "script-src 'self'" in response.headers["Content-Security-Policy"]
     for path in ("graph.json", "graph.svg", "snapshot", "trace"):
         assert (await client.get(f"/graphs/model/{path}")).status == 401
-        assert (await client.get(f"/graphs/model/{path}", headers={"Authorization": "Bearer secret"})).status == 200
+        response = await client.get(f"/graphs/model/{path}", headers={"Authorization": "Bearer secret"})
+        assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,9 @@ async def test_answers_are_as_the_document_says(serve: Serve, models: Models) ->
         ("get", "/v1/config", {}), ("post", "/v1/config/reload", {}), ("post", "/v3/{call:x}", {"json": {"model": "echo"}}),
         ("post", "/v3/{call:x}", {"json": {"model": "nobody"}}), ("post", "/v3/requests/{id:nobody}/cancel", {}),
         ("get", "/v3/requests/{id:nobody}", {}),
+        ("get", "/graphs/{model:pass}/snapshot", {}), ("get", "/graphs/{model:bad}/snapshot", {}),
+        ("get", "/graphs/{model:pass}/graph.json", {}), ("get", "/graphs/{model:bad}/graph.json", {}),
+        ("get", "/graphs/{model:pass}/trace", {}), ("get", "/graphs/{model:nobody}/trace", {}),
         ("get", "/openapi.json", {}),
     ]  # fmt: skip
     statuses = set()
@@ -140,6 +143,31 @@ async def test_answers_are_as_the_document_says(serve: Serve, models: Models) ->
         jsonschema.Draft202012Validator(schema).validate(body)
         statuses.add(status)
     assert statuses == {200, 400, 404, 500, 503}  # 500: a reload with a broken graph
+
+
+async def test_what_is_told_of_graphs_is_in_the_document(serve: Serve, models: Models) -> None:
+    models.add("echo", "HttpEcho")
+    client = await serve()
+    assert (await told(client, "post", "/v3/x", json={"model": "echo"}))[0] == 200
+    schemas = DOCUMENT["components"]["schemas"]
+    for path, schema in (("snapshot", "GraphSnapshot"), ("graph.json", "GraphStructure")):
+        _, body = await told(client, "get", f"/graphs/echo/{path}")
+        assert keys(body) - properties(schemas[schema]) == set()
+
+
+def keys(value: Any, place: str = "") -> set[str]:
+    """Where there is something in a JSON value: ``.nodes[].name``."""
+    if isinstance(value, dict):
+        return {f"{place}.{key}" for key in value}.union(*(keys(each, f"{place}.{key}") for key, each in value.items()))
+    return set().union(*(keys(each, f"{place}[]") for each in value)) if isinstance(value, list) else set()
+
+
+def properties(schema: Any, place: str = "") -> set[str]:
+    """Where a schema describes something, as ``keys`` writes it."""
+    described = schema.get("properties", {})
+    found = {f"{place}.{key}" for key in described}
+    found.update(*(properties(each, f"{place}.{key}") for key, each in described.items()))
+    return found | (properties(schema["items"], f"{place}[]") if "items" in schema else set())
 
 
 async def test_the_document_is_read_without_a_key_and_says_that_others_need_one(serve: Serve) -> None:
