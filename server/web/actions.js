@@ -1,6 +1,12 @@
 // What can be done with a picture that was drawn, wherever it is shown.
 
 const LONGEST_NAME = 60;
+const LONGEST_CALL = 200;
+
+/** What a picture is called by screen readers and where the mouse rests: its prompt, not for minutes. */
+export function called(prompt) {
+  return prompt.length > LONGEST_CALL ? `${prompt.slice(0, LONGEST_CALL)}…` : prompt;
+}
 
 /** The settings of a picture in words, as [name, value], without those that were left to the server. */
 export function facts(entry) {

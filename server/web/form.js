@@ -43,7 +43,7 @@ export function fillSettings(settings, model, withPicture) {
 
 /** Offer what the model can do: its sizes, and its own numbers where fields are empty. */
 export function fitToModel(model, withPicture) {
-  showSizes(model, withPicture, chosenSize());
+  showSizes(model, withPicture, chosenSize() || field("size").value); // the latter while only one side is given
   const steps = field("num_inference_steps");
   steps.placeholder = model?.defaultSteps ?? "its own";
   setMost(steps, model?.maxSteps);

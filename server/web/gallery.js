@@ -1,6 +1,6 @@
 // The history on the page: small pictures, and a large view of each.
 
-import { actions, facts } from "./actions.js";
+import { actions, called, facts } from "./actions.js";
 import * as history from "./history.js";
 
 const part = (id) => document.getElementById(id);
@@ -14,13 +14,13 @@ const viewer = part("viewer");
  */
 export function showGallery(act) {
   let shown = []; // newest first: {entry, url, item}
-  let current = null;
+  let current = null; // the id of the entry in the large view
 
   function put(entry) {
     const url = URL.createObjectURL(entry.blob);
     const item = document.createElement("li");
-    const button = Object.assign(document.createElement("button"), { type: "button", title: entry.settings.prompt });
-    button.append(Object.assign(document.createElement("img"), { src: url, alt: `${entry.settings.prompt}, seed ${entry.seed}`, loading: "lazy" }));
+    const button = Object.assign(document.createElement("button"), { type: "button", title: called(entry.settings.prompt) });
+    button.append(Object.assign(document.createElement("img"), { src: url, alt: `${called(entry.settings.prompt)}, seed ${entry.seed}`, loading: "lazy" }));
     button.addEventListener("click", () => open(entry));
     item.append(button);
     return { entry, url, item };
@@ -34,27 +34,35 @@ export function showGallery(act) {
     for (const gone of known.values()) if (!kept.has(gone)) URL.revokeObjectURL(gone.url);
     list.replaceChildren(...shown.map(({ item }) => item));
     part("history").hidden = shown.length === 0;
+    showWays();
   }
 
+  // Others may come in front of it meanwhile.
+  const place = (id) => shown.findIndex((each) => each.entry.id === id);
+
   function open(entry) {
-    const index = shown.findIndex((each) => each.entry.id === entry.id);
+    const index = place(entry.id);
     if (index < 0) return;
-    current = index;
+    current = entry.id;
     const { url } = shown[index];
     part("viewer-image").src = url;
-    part("viewer-image").alt = shown[index].entry.settings.prompt;
+    part("viewer-image").alt = called(shown[index].entry.settings.prompt);
     part("viewer-facts").replaceChildren(...facts(shown[index].entry).map(([name, value]) => {
       const row = document.createElement("div");
-      row.append(Object.assign(document.createElement("dt"), { textContent: name }), Object.assign(document.createElement("dd"), { textContent: value }));
+      row.append(Object.assign(document.createElement("dt"), { textContent: name }), Object.assign(document.createElement("dd"), { textContent: value, dir: "auto" }));
       return row;
     }));
     const leave = (what) => (picture) => { viewer.close(); what(picture); };
     part("viewer-actions").replaceChildren(...actions(shown[index].entry, url, {
       startFrom: leave(act.startFrom), repeat: leave(act.repeat), say: act.say, forget: leave(forget),
     }));
-    part("viewer-newer").disabled = index === 0;
-    part("viewer-older").disabled = index === shown.length - 1;
+    showWays();
     if (!viewer.open) viewer.showModal();
+  }
+
+  function showWays() {
+    part("viewer-newer").disabled = place(current) <= 0;
+    part("viewer-older").disabled = place(current) === shown.length - 1;
   }
 
   async function forget(entry) {
@@ -65,8 +73,8 @@ export function showGallery(act) {
   }
 
   function turn(by) {
-    const next = shown[current + by];
-    if (!next) return;
+    const next = shown[place(current) + by];
+    if (place(current) < 0 || !next) return;
     open(next.entry);
     if (viewer.contains(document.activeElement) && document.activeElement !== viewer) return;
     part("viewer-close").focus(); // the button that was pressed may not be pressed any more
@@ -100,6 +108,7 @@ export function showGallery(act) {
   });
 
   refresh();
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); }); // there may be another tab
   return {
     async add(entry) {
       const kept = await history.add(entry);

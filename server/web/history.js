@@ -4,7 +4,8 @@ const DATABASE = "graph-runtime";
 const STORE = "pictures";
 const MOST = 60;
 
-let memory = null; // the entries, where there is no database
+let memory = null; // where nothing can be written: the entries that were there, and those since then
+let unwritten = 0;
 let database = null;
 
 /**
@@ -14,82 +15,92 @@ let database = null;
  * them, edit as watchPicture().edit() does.
  */
 export async function entries() {
-  const store = await open("readonly");
-  const found = store === null ? [...memory] : await result(store.getAll());
-  return found.reverse();
+  if (memory === null) {
+    try {
+      const found = await inTransaction("readonly", (store) => store.getAll());
+      return found.reverse();
+    } catch {
+      memory = [];
+    }
+  }
+  return [...memory].reverse();
 }
 
 /** Keep one; the oldest go where there are too many. Returns it with its id. */
 export async function add(entry) {
-  const store = await open("readwrite");
-  if (store === null) return addToMemory(entry);
-  try {
-    return await addTo(store, entry, MOST);
-  } catch {
-    // There is no room, say: once more with half of what there is; then from now on nothing more is written.
+  if (memory === null) {
+    try {
+      return await write(entry);
+    } catch {
+      // There is no room, say: once more with half of what there is; then from now on nothing more is written.
+    }
+    try {
+      await inTransaction("readwrite", (store) => keepNewest(store, MOST / 2));
+      return await write(entry);
+    } catch {
+      const found = await entries();
+      memory = found.reverse();
+    }
   }
-  try {
-    await keepNewest(await open("readwrite"), MOST / 2);
-    return await addTo(await open("readwrite"), entry, MOST);
-  } catch {
-    memory ??= (await entries()).reverse();
-    return addToMemory(entry);
-  }
-}
-
-/** Forget one. */
-export async function remove(id) {
-  const store = await open("readwrite");
-  if (store === null) memory = memory.filter((entry) => entry.id !== id);
-  else await result(store.delete(id));
-}
-
-/** Forget all. */
-export async function clear() {
-  const store = await open("readwrite");
-  memory = memory === null ? null : [];
-  if (store !== null) await result(store.clear());
-}
-
-async function addTo(store, entry, most) {
-  const id = await result(store.add(entry));
-  await keepNewest(store, most);
-  return { ...entry, id };
-}
-
-async function keepNewest(store, most) {
-  const keys = await result(store.getAllKeys());
-  for (const old of keys.slice(0, Math.max(0, keys.length - most))) store.delete(old);
-}
-
-function addToMemory(entry) {
-  memory ??= [];
-  const kept = { ...entry, id: (memory.at(-1)?.id ?? 0) + 1 };
+  const kept = { ...entry, id: `unwritten ${unwritten += 1}` };
   memory = [...memory, kept].slice(-MOST);
   return kept;
 }
 
-/** The store in a transaction of its own, or null where entries are kept in memory. */
-async function open(mode) {
-  if (memory !== null) return null;
+/** Forget one. */
+export async function remove(id) {
+  memory = memory?.filter((entry) => entry.id !== id) ?? null;
+  await erase((store) => store.delete(id));
+}
+
+/** Forget all. */
+export async function clear() {
+  if (memory !== null) memory = [];
+  await erase((store) => store.clear());
+}
+
+/** What could be written once is forgotten for good, even if nothing more can be written now. */
+async function erase(how) {
   try {
-    database ??= await openDatabase();
-    return database.transaction(STORE, mode).objectStore(STORE);
-  } catch {
-    memory = [];
-    return null;
+    await inTransaction("readwrite", how);
+  } catch (error) {
+    if (memory === null) throw error;
   }
+}
+
+async function write(entry) {
+  const id = await inTransaction("readwrite", (store) => {
+    const adding = store.add(entry);
+    keepNewest(store, MOST);
+    return adding;
+  });
+  return { ...entry, id };
+}
+
+function keepNewest(store, most) {
+  const listing = store.getAllKeys();
+  listing.onsuccess = () => {
+    for (const old of listing.result.slice(0, Math.max(0, listing.result.length - most))) store.delete(old);
+  };
+  return listing;
+}
+
+/** What a request came to, once the whole transaction is over: a full disk is noticed at its end. */
+async function inTransaction(mode, act) {
+  database ??= await openDatabase();
+  const transaction = database.transaction(STORE, mode);
+  return new Promise((resolve, reject) => {
+    const request = act(transaction.objectStore(STORE));
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onabort = () => reject(transaction.error);
+  });
 }
 
 function openDatabase() {
   const opening = indexedDB.open(DATABASE, 1);
   opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { keyPath: "id", autoIncrement: true });
-  return result(opening);
-}
-
-function result(request) {
   return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onerror = () => reject(opening.error);
   });
 }

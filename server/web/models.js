@@ -64,13 +64,22 @@ export function showHint(hint, model, models) {
       parts.push(link);
     }
   }
-  for (const other of models.filter(({ usable, loading }) => !usable && !loading)) {
+  const failed = models.filter(({ usable, loading }) => !usable && !loading);
+  const troubles = failed.map((other) => {
     const line = document.createElement("span");
     line.className = "trouble";
     line.textContent = `${other.name} cannot be used: ${other.reason ?? other.state}`;
-    parts.push(line);
-  }
+    return line;
+  });
+  parts.push(...(troubles.length > 1 ? [folded(`${troubles.length} models cannot be used`, troubles, hint)] : troubles));
   hint.replaceChildren(...parts.flatMap((part) => [part, " "]));
+}
+
+/** Many reasons would push the form away; they stay open where somebody opened them. */
+function folded(title, parts, before) {
+  const details = Object.assign(document.createElement("details"), { open: before.querySelector("details")?.open ?? false });
+  details.append(Object.assign(document.createElement("summary"), { textContent: title }), ...parts);
+  return details;
 }
 
 /** The sizes to offer, as [value, label]; "" leaves it to the server, where that has one; "own" asks for two numbers. */

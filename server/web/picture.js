@@ -36,7 +36,8 @@ export function watchPicture({ changed, refuse, say }) {
     current = { ...read, name };
     part("source").src = read.url;
     part("source").alt = `The picture to start from: ${name}`;
-    part("input-size").textContent = `${name}, ${read.width}\u00a0×\u00a0${read.height}`;
+    const shownName = Object.assign(document.createElement("bdi"), { textContent: name });
+    part("input-size").replaceChildren(shownName, `, ${read.width}\u00a0×\u00a0${read.height}`);
     part("input").hidden = false;
     part("input").classList.toggle("wide", read.width > 1.5 * read.height);
     mask.begin(read.width, read.height);
@@ -71,7 +72,8 @@ export function watchPicture({ changed, refuse, say }) {
   watchDrops(takeFile, refuse);
   document.addEventListener("paste", (event) => {
     const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
-    if (!file) return; // text goes where it was pasted
+    // Text goes where it was pasted, also that of programs which bring a picture of it too.
+    if (!file || (event.target.matches("input, textarea") && event.clipboardData.types.includes("text/plain"))) return;
     event.preventDefault();
     takeFile(file);
   });
@@ -134,7 +136,9 @@ function watchDrops(take, refuse) {
 }
 
 /** {file, url, width, height} of a picture; what the server does not read becomes a PNG. Throws what the browser cannot show. */
-async function readPicture(blob) {
+async function readPicture(given) {
+  // Into memory: a browser sends no file that was changed or moved since it was chosen.
+  const blob = new Blob([await given.arrayBuffer()], { type: given.type });
   const url = URL.createObjectURL(blob);
   const image = new Image();
   image.src = url;
@@ -149,5 +153,9 @@ async function readPicture(blob) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   canvas.getContext("2d").drawImage(image, 0, 0);
   const file = await new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
+  if (file === null) { // no size of its own, or more than a canvas holds
+    URL.revokeObjectURL(url);
+    throw new RangeError("no picture");
+  }
   return { file, url, width, height };
 }

@@ -19,6 +19,8 @@ const part = (id) => document.getElementById(id);
 
 let models = [];
 let running = null;
+let lookingAgain = null;
+let listMissing = false;
 
 const say = (text) => { part("status").textContent = text; };
 const chosen = () => models.find(({ name }) => name === part("model").value) ?? null;
@@ -37,19 +39,24 @@ const looked = showModels(before.model, before.size);
 // ---- models
 
 async function showModels(wanted, size) {
+  clearTimeout(lookingAgain);
   try {
     models = await loadModels();
   } catch (error) {
+    listMissing = true;
     showProblem(error, "Try again", () => showModels(wanted, size));
     return;
   }
+  if (listMissing) takeProblemAway();
+  listMissing = false;
   const model = showChoices(part("model"), models, wanted);
   showHint(part("model-hint"), model, models);
   fit();
   if (size) fillSettings({ size }, model, picture.present);
   part("generate").disabled = running !== null || model === null;
   offerExample();
-  if (models.some(({ loading }) => loading)) setTimeout(() => showModels(wanted), LOOK_AGAIN_MS);
+  clearTimeout(lookingAgain);
+  if (models.some(({ loading }) => loading)) lookingAgain = setTimeout(() => { if (!document.hidden) showModels(wanted); }, LOOK_AGAIN_MS);
 }
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) showModels(); });
@@ -97,15 +104,15 @@ async function generate() {
   }
   const settings = readSettings();
   remember(settings);
-  running = { cancel() {} }; // while the mask becomes a file
-  showRunning(true);
   const edit = await picture.edit();
+  if (running !== null) return; // pressed twice while the mask became a file
   const began = performance.now();
   const count = Math.min(MOST_PLACES, Math.max(1, Math.trunc(Number(settings.n)) || 1));
   results.begin(count, settings.size || (edit === null ? chosen()?.defaultSize : ""), settings.prompt);
   say("The request is sent.");
   if (ONE_COLUMN.matches) part("result").scrollIntoView({ block: "nearest" });
   const seeds = [];
+  showRunning(true);
   running = draw(settings, edit, {
     partial: results.showPartial,
     progress: (told) => showProgress(told, say),
@@ -136,6 +143,8 @@ function failed(error) {
     say("Cancelled.");
     return "Cancelled.";
   }
+  listMissing = false;
+  if (error.param === "model") showModels(); // it is not served any more, say
   if (markFault(error.param, error.message)) showProblem(error);
   else showProblem(error, "Try again", generate);
   return "";
@@ -153,7 +162,7 @@ function showRunning(runs) {
 
 part("cancel").addEventListener("click", () => running?.cancel());
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && running !== null && !document.querySelector("dialog[open]")) running.cancel();
+  if (event.key === "Escape" && !event.isComposing && running !== null && !document.querySelector("dialog[open]")) running.cancel();
 });
 
 // ---- with a picture that was drawn

@@ -1,6 +1,6 @@
 // The pictures of one request: on their way, with what is there so far, and done.
 
-import { actions } from "./actions.js";
+import { actions, called } from "./actions.js";
 
 const place = document.getElementById("results");
 
@@ -63,7 +63,8 @@ function roomFor(index) {
   while (shown.length <= index) {
     const figure = Object.assign(document.createElement("figure"), { className: "result waiting" });
     const image = document.createElement("img");
-    image.alt = asked.count > 1 || shown.length ? `${asked.prompt}, picture ${shown.length + 1}` : asked.prompt;
+    const name = called(asked.prompt);
+    image.alt = asked.count > 1 || shown.length ? `${name}, picture ${shown.length + 1}` : name;
     const opener = Object.assign(document.createElement("button"), { type: "button", className: "opener", hidden: true, disabled: true });
     opener.append(image);
     const blank = Object.assign(document.createElement("div"), { className: "blank" });

@@ -5,6 +5,27 @@ export const root = new URL("../", import.meta.url);
 
 const KEY = `graph-runtime API key of ${root.pathname}`;
 
+/** What this tab remembers; in memory where the browser lets pages keep nothing. */
+const kept = {
+  memory: null,
+  get() {
+    try {
+      return sessionStorage.getItem(KEY);
+    } catch {
+      return this.memory;
+    }
+  },
+  set(key) {
+    this.memory = key;
+    try {
+      if (key === null) sessionStorage.removeItem(KEY);
+      else sessionStorage.setItem(KEY, key);
+    } catch {
+      // Until the page is left, then.
+    }
+  },
+};
+
 /** The address of something below the root, such as "v3/models". Segments that hold names go through encodeURIComponent first. */
 export function address(path) {
   return new URL(path, root);
@@ -31,7 +52,7 @@ export class ServerError extends Error {
  */
 export async function ask(path, options = {}) {
   for (;;) {
-    const key = sessionStorage.getItem(KEY);
+    const key = kept.get();
     const headers = new Headers(options.headers);
     if (key !== null) headers.set("Authorization", `Bearer ${key}`);
     let response;
@@ -44,7 +65,7 @@ export async function ask(path, options = {}) {
     const error = await errorOf(response);
     if (error.status !== 401) throw error;
     // Somebody else may have brought a key meanwhile: it is tried before anyone is asked again.
-    if (sessionStorage.getItem(KEY) === key && !(await askForKey(key !== null, options.signal))) throw error;
+    if (kept.get() === key && !(await askForKey(key !== null, options.signal))) throw error;
   }
 }
 
@@ -139,8 +160,7 @@ function showDialog(wasWrong) {
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       const given = dialog.returnValue === "use" ? field.value.trim() : "";
-      if (given) sessionStorage.setItem(KEY, given);
-      else sessionStorage.removeItem(KEY);
+      kept.set(given || null);
       dialog.remove();
       before?.focus?.();
       resolve(Boolean(given));
