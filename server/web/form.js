@@ -112,7 +112,7 @@ export function remember(settings) {
 
 /** What can be seen here without asking the server: {param, message}, or null. */
 export function missing() {
-  if (!field("model").value) return { param: "model", message: "There is no model to ask: choose one that can be used." };
+  if (!field("model").value) return { param: "model", message: "There is no model to ask that can be used." };
   if (!field("prompt").value.trim()) return { param: "prompt", message: "Say what the picture is to show." };
   for (const input of form.querySelectorAll("input[type=number]")) {
     // A browser gives "" for a number that it cannot read; that must not pass for an empty field.

@@ -155,9 +155,9 @@ function showRunning(runs) {
   if (runs) showProgress(null, say);
   else hideProgress();
   part("generate").disabled = runs || chosen() === null;
-  // Whoever pressed the one button goes on with the other.
+  // Whoever pressed the one button goes on with the other; what came of it, or the error, stays in sight.
   if (runs && hadFocus === part("generate")) part("cancel").focus();
-  if (!runs && hadFocus === part("cancel")) part("generate").focus();
+  if (!runs && hadFocus === part("cancel")) part("generate").focus({ preventScroll: true });
 }
 
 part("cancel").addEventListener("click", () => running?.cancel());

@@ -137,3 +137,16 @@ async def test_a_picture_too_large_for_the_server_is_refused_beside_the_picture(
     await playground.generate.click()
     await expect(playground.problem).to_contain_text("pixels")
     await expect(playground.generate).to_be_enabled()
+
+
+async def test_in_a_low_window_the_error_is_in_sight_and_the_button_has_the_focus_again(
+    playground: Playground, visit: Visit
+) -> None:
+    visit.expect_trouble("ERR_FAILED")
+    page = playground.page
+    await page.set_viewport_size({"width": 1280, "height": 500})
+    await page.route("**/v3/images/generations", lambda route: route.abort())
+    await playground.fill(prompt=RED_ON_BLUE, pictures="4")
+    await playground.generate.click()
+    await expect(playground.problem.get_by_role("button", name="Try again")).to_be_in_viewport()
+    await expect(playground.generate).to_be_focused()
