@@ -34,14 +34,15 @@ export function watchPicture({ changed, refuse, say }) {
     }
     forget();
     current = { ...read, name };
-    part("source").src = read.url;
+    // With its size, so that there is room for it before it is shown.
+    Object.assign(part("source"), { src: read.url, width: read.width, height: read.height });
     part("source").alt = `The picture to start from: ${name}`;
     const shownName = Object.assign(document.createElement("bdi"), { textContent: name });
     part("input-size").replaceChildren(shownName, `, ${read.width}\u00a0×\u00a0${read.height}`);
     part("input").hidden = false;
     part("input").classList.toggle("wide", read.width > 1.5 * read.height);
     mask.begin(read.width, read.height);
-    part("input").scrollIntoView({ block: "nearest" });
+    part("source").scrollIntoView({ block: "nearest" });
     say(`${name} is the picture to start from.`);
     changed();
   }
