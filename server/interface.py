@@ -72,6 +72,7 @@ class Port:
 
     Attributes:
         datatype, shape: KServe's, of arrays of which a model says it; -1 for sides that are open.
+        tensor: where a graph was made for a model: the model's name of the tensor, by which clients know it.
     """
 
     tag: str
@@ -80,6 +81,12 @@ class Port:
     kinds: tuple[PacketKind, ...] = (PacketKind.ARRAY,)
     datatype: str | None = None
     shape: tuple[int, ...] = ()
+    tensor: str = ""
+
+    @property
+    def client_name(self) -> str:
+        """The name in KServe's calls."""
+        return self.tensor or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +122,13 @@ class GraphInterface:
 
     @cached_property
     def input_by_name(self) -> dict[str, Port]:
-        """The inputs; asked for by every request, as the following are."""
-        return {port.name: port for port in self.inputs}
+        """The inputs by ``client_name``; asked for by every request, as the following are."""
+        return {port.client_name: port for port in self.inputs}
 
     @cached_property
     def output_by_name(self) -> dict[str, Port]:
-        """The outputs."""
-        return {port.name: port for port in self.outputs}
+        """The outputs by ``client_name``."""
+        return {port.client_name: port for port in self.outputs}
 
     @cached_property
     def side_packet_by_name(self) -> dict[str, SidePacketPort]:
@@ -140,7 +147,11 @@ class GraphInterface:
 
 
 def interface_of(
-    plan: Plan, provided: Iterable[str] = (), tensors: Mapping[str, TensorInfo] | None = None
+    plan: Plan,
+    provided: Iterable[str] = (),
+    tensors: Mapping[str, TensorInfo] | None = None,
+    *,
+    is_model: bool = False,
 ) -> GraphInterface:
     """The interface of a planned graph.
 
@@ -148,13 +159,14 @@ def interface_of(
         plan: the graph.
         provided: the side packets that the server gives it.
         tensors: stream -> what its model says of it.
+        is_model: whether the graph was made for a model, so that clients know the tensors by the model's names.
     """
     known = tensors or {}
     reserved = frozenset({PY, *provided, *plan.produced_side_packets})
     declared = [name for _, _, name in plan.graph_side_packets if name not in plan.required_side_packets]
     return GraphInterface(
-        tuple(_port(plan, known, *port) for port in plan.graph_inputs),
-        tuple(_port(plan, known, *port) for port in plan.graph_outputs),
+        tuple(_port(plan, known, is_model, *port) for port in plan.graph_inputs),
+        tuple(_port(plan, known, is_model, *port) for port in plan.graph_outputs),
         frozenset(node.calculator for node in plan.config.node),
         tuple(
             [_side_packet(name, ports) for name, ports in plan.required_side_packets.items() if name not in reserved]
@@ -164,7 +176,7 @@ def interface_of(
     )
 
 
-def _port(plan: Plan, tensors: Mapping[str, TensorInfo], tag: str, index: int, name: str) -> Port:
+def _port(plan: Plan, tensors: Mapping[str, TensorInfo], is_model: bool, tag: str, index: int, name: str) -> Port:
     position = plan.stream_ids.get(name)  # None for an output that no node makes
     kinds = () if position is None else _kinds(plan.streams[position].port)
     if not kinds:
@@ -172,7 +184,8 @@ def _port(plan: Plan, tensors: Mapping[str, TensorInfo], tag: str, index: int, n
     tensor = tensors.get(name)
     if tensor is None or kinds != (PacketKind.ARRAY,):
         return Port(tag, index, name, kinds)
-    return Port(tag, index, name, kinds, tensor.datatype, tuple(tensor.kserve_shape))
+    of_model = tensor.name if is_model else ""
+    return Port(tag, index, name, kinds, tensor.datatype, tuple(tensor.kserve_shape), of_model)
 
 
 def _side_packet(name: str, ports: Sequence[PortSpec]) -> SidePacketPort:

@@ -78,11 +78,11 @@ def packets_of(
                 "unexpected_input",
                 tensor.name,
             )
-        if tensor.name in values:
+        if port.name in values:
             refuse(f"The input {quoted(tensor.name)} is there twice.", "unexpected_input", tensor.name)
-        values[tensor.name] = value_of(interface, port, request, tensor, streaming, base_url)
+        values[port.name] = value_of(interface, port, request, tensor, streaming, base_url)
     if not streaming and len(values) < len(ports):
-        missing = [name for name in ports if name not in values]
+        missing = [name for name, port in ports.items() if port.name not in values]
         refuse(f"Not all input packets created: {listed(missing)} is missing.", "missing_input", missing[0])
     return GraphInputs(values, side_packets, timestamp, (*unused, *_ignored_of_tensors(request, ports)))
 
@@ -148,7 +148,7 @@ def unary_response(interface: GraphInterface, request: InferRequest, first: Mapp
         RequestError: 500 ``no_output``; an output that was asked for has no packet.
         GraphAnswerError: a packet cannot be sent.
     """
-    missing = [name for name in _asked(interface, request) if name not in first]
+    missing = [port.client_name for port in _asked(interface, request) if port.name not in first]
     if missing and not any(isinstance(event.value, InferResponse) for event in first.values()):
         raise RequestError(
             f"The graph gave no packet on {listed(missing)}, and an answer has one of each output; ask for other outputs, or use "
@@ -202,14 +202,14 @@ def response_of(
                 {TIMESTAMP: timestamp, **value.parameters},
                 value.outputs,
             )
-    ports = interface.output_by_name
-    outputs = [tensor_of(ports[name], packets[name]) for name in _asked(interface, request) if name in packets]
+    outputs = [tensor_of(port, packets[port.name]) for port in _asked(interface, request) if port.name in packets]
     return InferResponse(request.model_name, VERSION, request.id, {TIMESTAMP: timestamp}, tuple(outputs))
 
 
-def _asked(interface: GraphInterface, request: InferRequest) -> Iterable[str]:
-    """The outputs that are to be in the answer."""
-    return [output.name for output in request.outputs] if request.outputs else interface.output_by_name
+def _asked(interface: GraphInterface, request: InferRequest) -> Iterable[Port]:
+    """The outputs that are to be in the answer; all where none is asked for, as by names that only a calculator knows."""
+    ports = interface.output_by_name
+    return [ports[output.name] for output in request.outputs if output.name in ports] or ports.values()
 
 
 def tensor_of(port: Port, value: Any) -> Tensor:
@@ -222,13 +222,13 @@ def tensor_of(port: Port, value: Any) -> Tensor:
         pixels = value.numpy_view()
         value = pixels if pixels.ndim == 3 else pixels[:, :, None]
     elif isinstance(value, PyTensor):
-        return Tensor(port.name, value.datatype, value.shape, bytes(value))
+        return Tensor(port.client_name, value.datatype, value.shape, bytes(value))
     elif PacketKind.RESPONSE in port.kinds:
         raise GraphAnswerError(
             f'output stream "{port.name}" gave a {type(value).__name__}; RESPONSE streams carry an InferResponse'
         )
     try:
-        return kserve_tensors.tensor_of(port.name, value)
+        return kserve_tensors.tensor_of(port.client_name, value)
     except TypeError as error:
         raise GraphAnswerError(f'output stream "{port.name}": {error}') from error
 
@@ -256,9 +256,9 @@ _METADATA: Final = {
 
 def _described(port: Port) -> dict[str, Any]:
     if port.datatype is not None:
-        return {"name": port.name, "datatype": port.datatype, "shape": list(port.shape)}
+        return {"name": port.client_name, "datatype": port.datatype, "shape": list(port.shape)}
     datatype = _METADATA.get(port.kinds[0]) if len(port.kinds) == 1 else None
-    return {"name": port.name, "datatype": datatype or "INVALID", "shape": [1] if datatype else []}
+    return {"name": port.client_name, "datatype": datatype or "INVALID", "shape": [1] if datatype else []}
 
 
 # ---- parameters

@@ -58,7 +58,7 @@ class Stream:
         self._template = InferRequest(first.model_name)
         asked = {each.name for each in first.outputs}
         outputs = {port.name for port in interface.outputs}
-        self._wanted = asked & outputs or outputs
+        self._wanted = {port.name for port in interface.outputs if port.client_name in asked} or outputs
         self.ignored: dict[str, None] = {}
 
     async def feeds(self, requests: AsyncIterator[pb.ModelInferRequest]) -> AsyncIterator[Feed | Refused]:

@@ -89,7 +89,12 @@ class LocalBackend:
             undo=lambda made: made[0].close(),
         )
         plan, resources = loaded.plan, loaded.resources
-        interface = interface_of(plan, resources.side_packets, resources.tensors)
+        interface = interface_of(
+            plan,
+            resources.side_packets,
+            resources.tensors,
+            is_model=spec.graph_file is None and spec.models is not None,
+        )
         handle = Handle(
             spec.name,
             next(self._keys),

@@ -147,8 +147,8 @@ async def test_a_model_in_onnx_is_served_itself_with_the_tensors_that_its_proces
     try:
         handle = await backend.load(spec(scan(folder, {"name": "x"}), "x"))
         ports = [*handle.interface.inputs, *handle.interface.outputs]
-        assert [(port.name, port.datatype, port.shape) for port in ports] == [
-            ("input_1", "FP32", (-1, 10)),
+        assert [(port.client_name, port.datatype, port.shape) for port in ports] == [
+            ("Input.1", "FP32", (-1, 10)),
             ("a", "FP32", (-1, 10)),
         ]
         await backend.unload(handle)

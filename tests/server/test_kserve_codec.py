@@ -334,6 +334,31 @@ def test_parameters_of_tensors_and_outputs_that_nobody_reads_are_listed() -> Non
     assert packets_of(passing(""), request).ignored == ("out0.classification", "in0.quality")
 
 
+# ---- a graph that was made for a model
+
+
+def test_clients_know_the_tensors_of_a_model_by_its_own_names() -> None:
+    interface = GraphInterface(
+        (Port("INPUT0", 0, "_0", datatype="FP32", shape=(-1,), tensor="0"),),
+        (
+            Port("OUTPUT0", 0, "a_b", datatype="FP32", shape=(-1,), tensor="A.b"),
+            Port("OUTPUT1", 0, "a_b_", datatype="FP32", shape=(-1,), tensor="a_b"),
+        ),
+        frozenset({"OpenVINOInferenceCalculator"}),
+    )
+    described = metadata_of("m", interface)
+    assert [each["name"] for each in (*described["inputs"], *described["outputs"])] == ["0", "A.b", "a_b"]
+    request = InferRequest("m", inputs=(Tensor("0", "FP32", (1,), [1.0]),), outputs=(RequestedOutput("A.b"),))
+    assert list(packets_of(interface, request).values) == ["_0"]
+    events = {"a_b": Event("a_b", np.ones(1), 0), "a_b_": Event("a_b_", np.zeros(1), 0)}
+    answer = unary_response(interface, request, events)
+    assert [each.name for each in answer.outputs] == ["A.b"]
+    error = refused(interface, InferRequest("m", inputs=(Tensor("_0", "FP32", (1,), [1.0]),)))
+    assert error.message == "Unexpected input '_0': the graph takes '0'."
+    error = refused(interface, InferRequest("m"))
+    assert error.message == "Not all input packets created: '0' is missing."
+
+
 # ---- HTTP calls in a tensor
 
 PAYLOAD = GraphInterface(
