@@ -143,6 +143,7 @@ class ProcessSession(Session):
         """A child and the number of a free request of it."""
         with self._changed:
             self._waiting += 1
+            self._changed.notify_all()  # the keeper may have to load the model again
             try:
                 while True:
                     self._check(job)
@@ -155,10 +156,10 @@ class ProcessSession(Session):
                         _log.error("%s: its process has ended while it had nothing to do", self.name)
                         child.end()
                         child = self._child = None
+                        self._changed.notify_all()  # the keeper starts another one
                     if child is not None and child.free:
                         self._running += 1
                         return child, child.free.pop()
-                    self._changed.notify_all()  # the keeper has something to do, perhaps
                     self._changed.wait()
             finally:
                 self._waiting -= 1

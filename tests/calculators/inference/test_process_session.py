@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from calculators.child_process import ChildProcess
 from calculators.http_payload import RequestError
 from calculators.inference.model_load import ModelLoad
 from calculators.inference.process_session import ProcessSession, SessionSupervision
@@ -109,6 +110,31 @@ def test_a_crash_costs_the_request_that_ran_and_the_next_one_is_answered(make: M
     assert (caught.value.status, caught.value.code) == (500, "model_crashed")
     assert ask(session, 7) != first
     assert session.describe()["restarts"] == 1
+
+
+def test_requests_that_wait_do_not_wake_each_other(
+    make: Make, tmp_path: Path, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    all_wait = threading.Event()
+    alive = ChildProcess.is_alive
+
+    def look(child: ChildProcess) -> bool:
+        looks.append(1)
+        if len(looks) >= 4:
+            all_wait.set()
+        return alive(child)
+
+    monkeypatch.setattr(ChildProcess, "is_alive", look)
+    os.mkfifo(tmp_path / "go")
+    session = make()
+    first = callers.submit(ask, session, 6)
+    others = [callers.submit(ask, session, 0) for _ in range(3)]
+    assert all_wait.wait(WAIT_S)
+    (tmp_path / "go").open("w").close()
+    for each in (first, *others):
+        each.result(WAIT_S)
+    assert len(looks) < 20
 
 
 def test_an_error_that_nobody_knows_costs_the_process(make: Make) -> None:
