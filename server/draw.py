@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -58,11 +59,14 @@ def draw(arguments: argparse.Namespace) -> int:
     try:
         if output is None:
             sys.stdout.write(text)
+            sys.stdout.flush()
         else:
             output.write_text(text, encoding="utf-8")
             say(f"{output}: {drawing.summary()}")
+    except BrokenPipeError:  # who reads has seen enough; what is left must not fail at the end of the process
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        return _fail(f"{output}: {error.strerror}", 1)
+        return _fail(f"{output or 'standard output'}: {error.strerror}", 1)
     return 1 if problems else 0
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import sys
 from pathlib import Path
+from unittest.mock import Mock
 from xml.etree import ElementTree
 
 import pytest
@@ -92,6 +97,27 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, graph: Path, capsys: pytest
     assert "has several graphs; give one of them" in capsys.readouterr().err
     assert main(["draw", str(graph), "-o", str(tmp_path / "picture.png")]) == 2
     assert "give --format, or a name that ends with one of .svg" in capsys.readouterr().err
+
+
+def test_whoever_reads_the_picture_may_stop_before_its_end(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as head does when it has seen enough
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["draw", str(graph)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_standard_output_that_takes_nothing_is_told(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = io.StringIO()
+    monkeypatch.setattr(full, "flush", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(sys, "stdout", full)
+    assert main(["draw", str(graph)]) == 1
+    assert capsys.readouterr().err == "graph-runtime draw: standard output: No space left on device\n"
 
 
 def test_what_cannot_be_read_or_written_is_told(
