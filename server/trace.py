@@ -64,6 +64,14 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _check_place(output: Path) -> None:
+    """Find out before a long run that its trace could not be written. What is there stays as it is until then."""
+    try:
+        output.open("a").close()
+    except OSError as error:
+        raise UsageError(f"{output}: {error.strerror}") from None
+
+
 def _write(output: Path, text: str) -> None:
     try:
         output.write_text(text, encoding="utf-8")
@@ -122,6 +130,7 @@ def _reason(error: urllib.error.HTTPError) -> str:
 def _of_run(spec: ServableSpec, own: FolderCode | None, allowed: bool, arguments: argparse.Namespace) -> int:
     plan = plan_servable(spec, own=own)
     packets, side_packets = _values(spec, plan, arguments)
+    _check_place(arguments.output)
     graph = CalculatorGraph(plan)
     tracer = graph.enable_tracing()
     progress = Progress()

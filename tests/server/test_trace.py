@@ -69,7 +69,6 @@ def test_a_run_that_fails_leaves_its_trace(graph: Path, capsys: pytest.CaptureFi
         (["--prompt", "a circle"], "makes no pictures"),
         (["--url", "localhost:8000"], "give it as http://HOST:PORT"),
         (["--url", "http://localhost:8000", "--prompt", "x"], "with --url the server's last runs are written"),
-        (["-o", "/nowhere/at/all.json"], "No such file or directory"),
     ],
 )
 def test_what_cannot_be_done_is_told(
@@ -79,6 +78,14 @@ def test_what_cannot_be_done_is_told(
     assert main(["trace", str(graph), *arguments]) == 2
     assert told in capsys.readouterr().err
     assert not Path("trace.json").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(
+    graph: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_its_side_packet = ["trace", str(graph)]  # a run would fail, and tell
+    assert main([*without_its_side_packet, "-o", "/nowhere/at/all.json"]) == 2
+    assert capsys.readouterr().err == "graph-runtime trace: /nowhere/at/all.json: No such file or directory\n"
 
 
 def test_a_graph_that_is_not_valid_is_told(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
