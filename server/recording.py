@@ -6,7 +6,8 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import Final
 
 from calculators.http_payload import refusal_in
 from graph_runtime import CalculatorGraph, GraphError, Plan, StatusCode
@@ -103,7 +104,7 @@ class Recorder:
         return GraphReport(
             nodes=tuple(node.report() for node in nodes.values()),
             ages_s=tuple((now - recording.start_ns) / 1e9 for recording in live),
-            runs=tuple(run.report() for run in ended),
+            runs=tuple(run.report for run in ended),
             recorded=recorded,
             always_recorded=not self._plan.nonblocking,
             max_queue_size=None if limit == UNLIMITED else limit,
@@ -120,8 +121,9 @@ class Recording:
     start_ns: int
 
 
-class _Ended(NamedTuple):
-    """A run that has ended, as it is kept: what a report says of it is worked out when somebody looks."""
+@dataclass(eq=False)
+class _Ended:
+    """A run that has ended, as it is kept: what a report says of it is worked out when somebody first looks."""
 
     number: int
     api: str
@@ -131,6 +133,7 @@ class _Ended(NamedTuple):
     duration_ns: int
     tracer: Tracer
 
+    @cached_property
     def report(self) -> RunReport:
         calls = self.tracer.last_calls
         return RunReport(

@@ -22,6 +22,10 @@ SUM = """input_stream: "in" output_stream: "out" input_side_packet: "allow"
 node { name: "pass" calculator: "PassThroughCalculator" input_stream: "in" output_stream: "same" }
 node { name: "gate" calculator: "GateCalculator" input_stream: "same" input_side_packet: "ALLOW:allow" output_stream: "out" }"""
 
+FAILS = """input_stream: "in" output_stream: "out"
+node { name: "item" calculator: "GetVectorItemCalculator" input_stream: "VECTOR:in" output_stream: "ITEM:out"
+  options { [mediapipe.GetVectorItemCalculatorOptions.ext] { item_index: 5 } } }"""
+
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Path:
@@ -47,11 +51,7 @@ def test_one_run_of_a_graph_with_packets_and_side_packets(graph: Path, capsys: p
 
 
 def test_a_run_that_fails_leaves_its_trace(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    graph.write_text(
-        'input_stream: "in" output_stream: "out"\n'
-        'node { name: "item" calculator: "GetVectorItemCalculator" input_stream: "VECTOR:in" output_stream: "ITEM:out"\n'
-        "  options { [mediapipe.GetVectorItemCalculatorOptions.ext] { item_index: 5 } } }"
-    )
+    graph.write_text(FAILS)
     file = graph.with_name("t.json")
     assert main(["trace", str(graph), "--input", "in=[1, 2]", "-o", str(file)]) == 1
     assert 'for node "item" failed' in capsys.readouterr().err
@@ -83,8 +83,8 @@ def test_what_cannot_be_done_is_told(
 def test_a_place_that_cannot_be_written_is_told_before_anything_runs(
     graph: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    without_its_side_packet = ["trace", str(graph)]  # a run would fail, and tell
-    assert main([*without_its_side_packet, "-o", "/nowhere/at/all.json"]) == 2
+    graph.write_text(FAILS)
+    assert main(["trace", str(graph), "--input", "in=[1, 2]", "-o", "/nowhere/at/all.json"]) == 2
     assert capsys.readouterr().err == "graph-runtime trace: /nowhere/at/all.json: No such file or directory\n"
 
 
