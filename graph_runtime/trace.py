@@ -126,9 +126,18 @@ class Tracer:
     @property
     def last_calls(self) -> tuple[Call, ...]:
         """The calls that are kept; from any thread, at any time."""
+        return tuple(map(Call._make, self._kept()))
+
+    @property
+    def steps(self) -> Mapping[str, str]:
+        """Node -> the last step that a call of it has told of, such as ``"3 of 20"``, and that no end of a call came after."""
+        last = {call[0]: call for call in self._kept()}
+        return {node: call[1] for node, call in last.items() if call[-1] == _MOMENT}
+
+    def _kept(self) -> tuple[tuple[str, str, int, int, int, int, int], ...]:
         while True:
             try:
-                return tuple(map(Call._make, tuple(self._calls)))
+                return tuple(self._calls)
             except RuntimeError:  # a call ended meanwhile
                 continue
 

@@ -90,13 +90,13 @@ class Recorder:
             for name, totals in self._totals.items():
                 nodes[name].totals.add(totals)
             ended, recorded, live = tuple(self._runs), self._recorded, tuple(self._live)
-            calls = [(each.tracer.totals, each.tracer.last_calls) for each in live]
-        for (totals_of, last_calls), recording in zip(calls, live, strict=True):
+            calls = [(each.tracer.totals, each.tracer.steps) for each in live]
+        for (totals_of, steps), recording in zip(calls, live, strict=True):
             for name, totals in totals_of.items():
                 nodes[name].totals.add(totals)
-            for call in last_calls:
-                if call.node in nodes:  # calculators tell of steps under any name
-                    nodes[call.node].progress = call.phase if call.is_moment else None
+            for name, step in steps.items():
+                if name in nodes:  # calculators tell of steps under any name
+                    nodes[name].progress = step
             for seen in recording.graph.snapshot().nodes:
                 nodes[seen.name].see(seen)
         now = time.perf_counter_ns()
