@@ -19,8 +19,8 @@ PAGES: Final = [
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
 ]
 
-PRINTED: Final = ("output", "mermaid")
-"""Languages of what the block before prints."""
+PRINTED: Final = "output"
+"""The language of what the block before prints."""
 
 _BLOCK: Final = re.compile(
     r"^(?:[ ]*<!-- (?P<word>not run|fails|file): (?P<about>[^\n]+?) -->\n\n?)?"

@@ -80,7 +80,7 @@ LOOKS: Final = {
     "protobuf": look_at_graph,
     "yaml": look_at_yaml,
     "toml": look_at_toml,
-    **dict.fromkeys(PRINTED, look_at_output),
+    PRINTED: look_at_output,
 }
 """Language -> what is looked at in each block, whether it is run or not."""
 

@@ -25,14 +25,21 @@ _SECONDS: Final = 100
 
 
 class Serving:
-    """A ``graph-runtime serve`` that was started by a shell; ``address`` is ``localhost:PORT``, ``told`` its first line."""
+    """A ``graph-runtime serve`` that was started by a shell; ``address`` is ``localhost:PORT``, ``told`` its first line.
 
-    def __init__(self, command: str, folder: Path) -> None:
+    What OpenVINO compiles it keeps in the folder ``compiled`` for those that come after it: most of a start is that.
+    """
+
+    def __init__(self, command: str, folder: Path, compiled: Path) -> None:
         with (folder / "server.log").open("w") as log:
             self.process = subprocess.Popen(
                 ["bash", "-euc", command],
                 cwd=folder,
-                env=environment(GRAPH_RUNTIME_REST_PORT="0", GRAPH_RUNTIME_SHUTDOWN_GRACE_S="0"),
+                env=environment(
+                    GRAPH_RUNTIME_REST_PORT="0",
+                    GRAPH_RUNTIME_SHUTDOWN_GRACE_S="0",
+                    GRAPH_RUNTIME_CACHE_DIR=str(compiled),
+                ),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -68,8 +75,9 @@ def environment(**more: str) -> dict[str, str]:
 class Reader:
     """In a folder with the examples and a picture, before a server that serves the folder's ``models``."""
 
-    def __init__(self, folder: Path, server: Serving | None) -> None:
+    def __init__(self, folder: Path, server: Serving | None, compiled: Path) -> None:
         self.folder = folder
+        self._compiled = compiled
         self.printed = ""
         self._wrote = False
         self._shared = server
@@ -90,7 +98,7 @@ class Reader:
             self._write(block)
         elif block.language == "bash" and _SERVES.search(block.text.strip()):
             self.close()
-            self._own = Serving(block.text, self.folder)
+            self._own = Serving(block.text, self.folder, self._compiled)
             self.printed = self._own.told
         else:
             self._let_servers_see()

@@ -16,21 +16,31 @@ from tests.site.reader import Reader, Serving
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Serving]]:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where servers keep compiled models for each other."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[tuple[Path, Serving]]:
     """A model folder with the model that comes with the package, and a server for all pages that start none."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "models").mkdir()
     (folder / "models" / "shapes").symlink_to(bundled_models_dir() / "shapes")
-    server = Serving("exec graph-runtime serve --models models", folder)
+    server = Serving("exec graph-runtime serve --models models", folder, compiled)
     yield folder / "models", server
     server.end()
 
+
+PICTURES: Final = ROOT / "docs" / "pictures"
 
 DONE: Final = [page for page in PAGES if any(each.language in ("python", "bash") for each in blocks(page))]
 
 
 @pytest.mark.parametrize("page", DONE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_reader_can_do_what_a_page_says(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_reader_can_do_what_a_page_says(
+    page: Path, tmp_path: Path, compiled: Path, request: pytest.FixtureRequest
+) -> None:
     to_do = [each for each in blocks(page) if not each.not_run]
     text = "".join(each.text for each in to_do)
     server = None
@@ -40,13 +50,15 @@ def test_a_reader_can_do_what_a_page_says(page: Path, tmp_path: Path, request: p
     elif "models/OpenVINO/sd15" in text:
         shapes = bundled_models_dir() / "shapes"
         copytree(shapes, tmp_path / "models/OpenVINO/sd15", ignore=ignore_patterns("graph.pbtxt"))
-    reader = Reader(tmp_path, server)
+    reader = Reader(tmp_path, server, compiled)
     try:
         for block in to_do:
             if block.file or block.language in ("python", "bash"):
                 reader.do(block)
-            elif block.language in PRINTED:
+            elif block.language == PRINTED:
                 assert matches(block.text, reader.printed), f"{block.place}: it prints\n{reader.printed}"
+        for drawn in tmp_path.glob("*.svg"):
+            assert drawn.read_text() == (PICTURES / drawn.name).read_text(), f"{page.name} shows another {drawn.name}"
     finally:
         reader.close()
 
