@@ -32,7 +32,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator
     server.end()
 
 
-PICTURES: Final = ROOT / "docs" / "pictures"
+DRAWN: Final = ROOT / "docs" / "pictures" / "drawn"
+"""Pictures that pages show where the reader makes them."""
 
 DONE: Final = [page for page in PAGES if any(each.language in ("python", "bash") for each in blocks(page))]
 
@@ -58,7 +59,7 @@ def test_a_reader_can_do_what_a_page_says(
             elif block.language == PRINTED:
                 assert matches(block.text, reader.printed), f"{block.place}: it prints\n{reader.printed}"
         for drawn in tmp_path.glob("*.svg"):
-            assert drawn.read_text() == (PICTURES / drawn.name).read_text(), f"{page.name} shows another {drawn.name}"
+            assert drawn.read_text() == (DRAWN / drawn.name).read_text(), f"{page.name} shows another {drawn.name}"
     finally:
         reader.close()
 
