@@ -29,7 +29,7 @@ from server.trace_flags import TRACE_HELP, add_trace_flags
 _OF_THE_SERVE_EXTRA = ("PIL", "aiohttp", "huggingface_hub", "numpy", "openvino", "openvino_genai", "tqdm", "watchfiles")
 
 SERVE_HELP = """\
-Serve every graph in a model folder over HTTP (OpenAI images API under /v3 and /v1; GET / explains).
+Serve every graph in a model folder over HTTP (OpenAI images API under /v3 and /v1; a page at /).
 
 A model folder looks like this; each graph is served under the path of its folder:
 
