@@ -211,8 +211,8 @@ def _scan_one(config: ConfigFile, folder: Path, name: str | None) -> Scan:
         return Scan(
             (replace(spec, models=models_of(spec, None, ModelList(), warnings.append)),), warnings=tuple(warnings)
         )
-    except (OSError, ValueError) as error:
-        return Scan((), {name: str(error)}, warnings=tuple(warnings))
+    except (LoadError, OSError, ValueError) as error:
+        return Scan((), {name: str(error).replace(f"{folder}/", "")}, warnings=tuple(warnings))
 
 
 def _scan_all(config: ConfigFile, folder: Path | None) -> Scan:

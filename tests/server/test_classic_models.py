@@ -97,6 +97,13 @@ def test_a_model_alone_is_served_by_its_path(folder: Path) -> None:
     assert [each.name for each in found.specs] == ["alone"]
 
 
+def test_a_model_alone_that_has_two_files_is_told_and_not_a_traceback(folder: Path) -> None:
+    (folder / "m" / "1" / "other.xml").write_text(XML)
+    found = Repository(Settings(model_path=folder / "m")).scan()
+    assert "has several model files (m.xml, other.xml); leave one" in found.failures["m"]
+    assert str(folder) not in found.failures["m"]
+
+
 def test_models_of_a_subconfig_are_for_its_graph_and_those_of_the_config_win(folder: Path) -> None:
     model(folder / "g" / "own")
     entries = [{"config": {"name": "own"}}, {"config": {"name": "m", "base_path": "own"}}]
