@@ -7,6 +7,7 @@ import nox
 nox.options.sessions = ["dev", "oldest"]
 nox.options.error_on_missing_interpreters = True
 
+TWO_AT_A_TIME = ["--numprocesses=2", "--dist=loadfile"]
 CHECKED = ["graph_runtime", "calculators", "server", "tests", "benchmarks", "examples", "docs", "noxfile.py"]
 
 
@@ -18,7 +19,7 @@ def dev(session: nox.Session) -> None:
     session.run("ruff", "check", *CHECKED)
     session.run("mypy")
     session.run("lint-imports")
-    session.run("pytest", "-q", "--ignore=tests/clients", *session.posargs)
+    session.run("pytest", "-q", *TWO_AT_A_TIME, "--ignore=tests/clients", *session.posargs)
 
 
 @nox.session
