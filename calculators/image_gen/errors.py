@@ -1,11 +1,10 @@
-"""What can go wrong with a model or a generation: LoadError for the operator, and the RequestErrors that a client sees."""
+"""What can go wrong with a generation, as RequestErrors that a client sees; models that cannot be loaded are ``load_error``."""
 
 from __future__ import annotations
 
 from typing import Final, TypeVar
 
 from calculators.http_payload import RequestError
-from calculators.load_error import LoadError as LoadError
 
 E = TypeVar("E", bound=RequestError)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calculators.image_gen.errors import LoadError
+from calculators.load_error import LoadError
 
 devices = pytest.importorskip("calculators.image_gen.engine.devices", reason="needs openvino-genai")
 

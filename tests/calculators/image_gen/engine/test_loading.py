@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from calculators.http_payload import RequestError
-from calculators.image_gen.errors import EngineSpoiltError, LoadError
+from calculators.image_gen.errors import EngineSpoiltError
 from calculators.image_gen.options import LoadSettings, StaticShape
 from calculators.image_gen.resolution import Resolution
+from calculators.load_error import LoadError
 from tests.calculators.image_gen.engine.drawings import (
     EditJson,
     draw,

@@ -13,8 +13,8 @@ import pytest
 
 from calculators.http_payload import RequestError
 from calculators.image_gen.adapters import Adapter
-from calculators.image_gen.errors import LoadError
 from calculators.image_gen.options import LoadSettings
+from calculators.load_error import LoadError
 from calculators.resources import load_resources
 from graph_runtime.config import read_graph
 from tests.calculators.image_gen.engine.drawings import draw, is_red_circle_on_blue, load_with, pixels, request
